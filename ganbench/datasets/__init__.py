@@ -1,0 +1,87 @@
+"""Datasets: every split as uint8 tensors in memory, with the facts a game may know."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganbench import registry
+from ganbench.game import Facts
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images of three disjoint, fixed splits.
+
+    Args:
+        name: as typed, e.g. "mnist" or "folder:/photos".
+        images: split name ("train", "validation", "test") -> uint8 (n, channels, height, width).
+        labels: split name -> int64 (n,); empty if the set is unlabelled.
+        classes: number of classes, 0 if unlabelled.
+    """
+
+    name: str
+    images: dict[str, Tensor]
+    labels: dict[str, Tensor] = field(default_factory=dict)
+    classes: int = 0
+
+    @property
+    def facts(self) -> Facts:
+        """What a game is told: name, image shape, number of classes, per-pixel training mean in [0, 1]."""
+        train = self.images["train"]
+        mean = train.to(torch.float64).mean(0).div(255).to(torch.float32).cpu()
+        return Facts(self.name, tuple(train.shape[1:]), self.classes, mean)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the pixels of all splits."""
+        total = hashlib.sha256()
+        for split in ("train", "validation", "test"):
+            total.update(self.images[split].cpu().numpy().tobytes())
+        return total.hexdigest()
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """Return the same dataset with images and labels held on a device, still uint8."""
+        return Dataset(
+            self.name,
+            {split: images.to(device) for split, images in self.images.items()},
+            {split: labels.to(device) for split, labels in self.labels.items()},
+            self.classes,
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset comes from.
+
+    Args:
+        name: unique name.
+        summary: one line for `ganbench list datasets`.
+        load: (root folder, may download) -> Dataset; UserError with one line if files are absent or damaged.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[Path, bool], Dataset]
+
+
+def register(source: Source) -> Source:
+    """Make a dataset known under its name."""
+    return registry.datasets.add(source.name, source)
+
+
+def load(name: str, root: str | Path | None = None, download: bool = True) -> Dataset:
+    """Load a dataset by name, or from "folder:PATH" or "npz:PATH".
+
+    Args:
+        name: registered name, or folder:PATH or npz:PATH.
+        root: folder that holds the files in torchvision's layout; default: the environment variable
+            GANBENCH_DATA, else the user cache directory.
+        download: whether absent files may be fetched.
+    """
+    raise NotImplementedError

@@ -1,0 +1,97 @@
+"""Metrics: pure functions of float64 tensors, each wrapped in a named and versioned protocol.
+
+Every module holds the mathematics (tensors in, number out) and, below it, the protocols that feed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from torch import Tensor
+
+from ganbench import registry
+
+Split = Literal["train", "validation", "test"]
+
+
+class Features(NamedTuple):
+    """What an extractor makes of n images."""
+
+    features: Tensor  # (n, d) float64
+    logits: Tensor | None  # (n, classes) float64; None if the extractor does not classify
+
+
+class Evidence(Protocol):
+    """What a protocol may ask about one finished run; every answer is computed once and kept."""
+
+    samples: int
+    "number of generated images that the suite asks for"
+    classes: int
+    "number of classes of the dataset; 0 if unlabelled"
+
+    def real(self, split: Split, n: int | None = None) -> Tensor:
+        """Return the first n images of a split, (n, channels, height, width) float32 in [0, 1]."""
+
+    def fake(self, n: int | None = None) -> Tensor:
+        """Return the first n generated images (default: `samples`), clamped to [0, 1], float32."""
+
+    def features(self, source: Split | Literal["fake"], extractor: str, n: int | None = None) -> Features:
+        """Return what the extractor makes of the first n real or generated images."""
+
+    def extractor_id(self, extractor: str) -> str:
+        """Return the extractor's name and weight hash, e.g. "lenet-mnist-v1@sha256:0a1b2c3d"."""
+
+    def reconstructions(self, split: Split) -> Tensor:
+        """Return the run's reconstruction of every image of a split, same shape and scale as `real`."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measured number.
+
+    Args:
+        value: full-precision value; NaN only together with a reason in `detail`.
+        std_error: standard error from resampling within this run (over test images, say); NaN if unknown.
+        n: number of items that the value averages over.
+        protocol: everything that fixes the meaning of the number except what was chosen from the data:
+            counts, splits, k, rules, extractor and weight hash, dtype. Equal text = comparable numbers.
+        detail: what was chosen from the data, e.g. the bandwidth.
+    """
+
+    value: float
+    std_error: float
+    n: int
+    protocol: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named, versioned protocol.
+
+    Args:
+        name: unique; as typed in suites and `--metric`. Metrics on features are asked for as `name@extractor`.
+        version: raised whenever the same input gives another number.
+        summary: one line for `ganbench list metrics`, with unit and source.
+        ability: method that a game must have, e.g. "sample" or "reconstruct".
+        better: which direction is good, or "closer" to the real-data reference value.
+        needs_extractor: "no", "features" or "logits".
+        unit: "nats", "" and so on.
+        compute: (evidence, extractor name or "") -> score.
+    """
+
+    name: str
+    version: int
+    summary: str
+    ability: str
+    better: Literal["higher", "lower"]
+    needs_extractor: Literal["no", "features", "logits"]
+    unit: str
+    compute: Callable[[Evidence, str], Score]
+
+
+def register(metric: Metric) -> Metric:
+    """Make a metric known under its name."""
+    return registry.metrics.add(metric.name, metric)

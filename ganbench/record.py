@@ -1,0 +1,72 @@
+"""Frozen records, their JSON form and stable hash; seed streams; files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of all frozen settings: unknown fields and wrong types are errors when one is read from JSON."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def to_json(record: Any) -> Any:
+    """Return the record as plain JSON values (dict, list, str, number, bool, None)."""
+    return _adapter(type(record)).dump_python(record, mode="json")
+
+
+def from_json(kind: type[R] | Any, values: Any) -> R:
+    """Return the record of type `kind` that the plain values describe; ValueError names the bad field."""
+    try:
+        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place}: {first['msg']}, got {first['input']!r}") from None
+
+
+def fingerprint(values: Any, digits: int = 12) -> str:
+    """Return a hash of plain JSON values that is the same on every machine and in every session."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def seed_stream(*axes: str | int) -> int:
+    """Return the 63-bit seed of the random stream that the axes name, e.g. (dataset, model, seed, purpose).
+
+    Streams are hashes of names, so a new model, seed or purpose never shifts the numbers of another.
+    """
+    return int(fingerprint(list(axes), digits=16), 16) >> 1
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file under a temporary name and rename it: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""From a name to the thing: one registry per kind, filled through entry points and plug-in files."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the command line prints it on one line and exits with code 2."""
+
+
+def suggest(kind: str, name: str, known: list[str]) -> UserError:
+    """Return the error for an unknown name, with the nearest known names and where to look."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+    return UserError(f"unknown {kind} '{name}'; {hint}")
+
+
+class Registry(Generic[T]):
+    """Named things of one kind.
+
+    Args:
+        kind: singular noun used in messages, e.g. "model".
+        group: entry-point group; each entry names a package whose modules are imported once, at first use.
+            Importing such a module registers what it defines. A package of our own and one of a third
+            party come in by the same door.
+    """
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind, self.group = kind, group
+        self._items: dict[str, T] = {}
+        self._loaded = False
+
+    def add(self, name: str, item: T) -> T:
+        """Register an item; a name can be given once only."""
+        if name in self._items:
+            raise UserError(f"{self.kind} '{name}' is registered twice; rename one of the two")
+        self._items[name] = item
+        return item
+
+    def load(self) -> None:
+        """Import every package behind the entry-point group; a broken plug-in is reported and left out."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for entry in importlib.metadata.entry_points(group=self.group):
+            try:
+                package = entry.load()
+                for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+                    importlib.import_module(f"{package.__name__}.{module.name}")
+            except Exception as error:
+                if entry.value.split(".")[0] in {"ganbench", "baselines"}:
+                    raise
+                warnings.warn(f"plug-in '{entry.value}' could not be loaded: {error}", stacklevel=2)
+
+    def get(self, name: str) -> T:
+        """Return the item of that name; UserError with suggestions if there is none."""
+        self.load()
+        if name not in self._items:
+            raise suggest(self.kind, name, self.names())
+        return self._items[name]
+
+    def names(self) -> list[str]:
+        """Return all names, sorted."""
+        self.load()
+        return sorted(self._items)
+
+
+models: Registry[Any] = Registry("model", "ganbench.models")
+datasets: Registry[Any] = Registry("dataset", "ganbench.datasets")
+metrics: Registry[Any] = Registry("metric", "ganbench.metrics")
+extractors: Registry[Any] = Registry("extractor", "ganbench.extractors")
+
+
+def load_plugin(path: str | Path) -> None:
+    """Import one Python file, so that the models, datasets, metrics and extractors in it are registered."""
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise UserError(f"plug-in file '{path}' does not exist; give the path of a .py file")
+    name = f"ganbench_plugin_{file.stem}"
+    if name in sys.modules:
+        if getattr(sys.modules[name], "__file__", None) == str(file):
+            return
+        raise UserError(f"two plug-in files are called '{file.name}'; rename one of the two")
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"plug-in file '{path}' is not a Python file; give the path of a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"plug-in file '{path}' fails on import: {type(error).__name__}: {error}") from error
