@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import platformdirs
 import torch
 from torch import Tensor
 
@@ -83,5 +85,14 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Da
         root: folder that holds the files in torchvision's layout; default: the environment variable
             GANBENCH_DATA, else the user cache directory.
         download: whether absent files may be fetched.
+
+    UserError, always one line, for an unknown name and for files that are absent or damaged.
     """
-    raise NotImplementedError
+    kind, colon, path = name.partition(":")
+    if colon and kind in ("folder", "npz"):
+        from ganbench.datasets import folder, npz  # these two need Dataset, defined above
+
+        return (folder if kind == "folder" else npz).load(name, Path(path).expanduser())
+    source: Source = registry.datasets.get(name)
+    place = root or os.environ.get("GANBENCH_DATA") or Path(platformdirs.user_cache_dir("ganbench")) / "data"
+    return source.load(Path(place).expanduser(), download)
