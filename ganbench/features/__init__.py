@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ganbench import registry
@@ -39,9 +42,39 @@ def register(extractor: Extractor) -> Extractor:
 def extract(network: nn.Module, images: Tensor, batch: int = 500) -> tuple[Tensor, Tensor | None]:
     """Return features and logits of all images as float64; the result does not depend on the batch size.
 
+    The network is put into eval mode and computes in the dtype of its parameters (float64 if it has none). In
+    float64 the batch size moves the result by less than 1e-9. A float32 network such as Inception keeps
+    float32's rounding, about 1e-6 of a feature, with TF32 and autocast switched off.
+
     Args:
         network: what `Extractor.load` returned, on the device of the images.
-        images: (n, channels, height, width) in [0, 1].
+        images: (n, channels, height, width) in [0, 1], floating point.
         batch: images per forward pass, >= 1.
     """
-    raise NotImplementedError
+    first = next(network.parameters(), None)
+    dtype = torch.float64 if first is None else first.dtype
+    network.eval()
+    features, logits = [], []
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False), _exact_float32():
+        for part in images.split(batch):
+            feature, logit = network(part.to(dtype))
+            features.append(feature.double())
+            if logit is not None:
+                logits.append(logit.double())
+    return torch.cat(features), torch.cat(logits) if logits else None
+
+
+@contextmanager
+def _exact_float32() -> Iterator[None]:
+    """Switch TF32 and its like off in matrix products and convolutions; restore the settings afterwards."""
+    # by operator: torch refuses the older switch `cudnn.allow_tf32` where a user has set operators apart
+    backends: Any = torch.backends
+    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.fp32_precision = value

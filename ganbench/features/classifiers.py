@@ -1,0 +1,61 @@
+"""The small extractors that ship with their weights: classifiers of grey images and digits, and plain pixels.
+
+All of them run in float64: float32 kernels add in another order for another batch size, and a metric must not
+depend on that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import safetensors.torch
+from torch import nn
+
+from ganbench.features import Extractor, register
+from ganbench.features.networks import MLP, LeNet, Pixels
+from ganbench.registry import UserError
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def load_classifier(file: Path, sha256: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """Return a classifier in float64 and eval mode.
+
+    Args:
+        file: safetensors file of the network's state, written by `ganbench.features.train`.
+        sha256: the hash it must have, 64 hexadecimal digits.
+        build: () -> the untrained network.
+
+    Raises:
+        UserError: the file is missing or its hash differs.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError:
+        raise UserError(f"weight file '{file}' is missing or unreadable; install ganbench again") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise UserError(
+            f"weight file '{file}' should have sha256 {sha256[:12]}... but has {found[:12]}...; "
+            "install ganbench again"
+        )
+    network = build()
+    network.load_state_dict(safetensors.torch.load(content))
+    return network.double().eval()
+
+
+def _ship(
+    name: str, data: str, sha256: str, build: Callable[[], nn.Module], side: int, features: int
+) -> None:
+    kind = f"{build.__name__}, {side}x{side} grey, {features} features"
+    load = partial(load_classifier, WEIGHTS / f"{name}.safetensors", sha256, build)
+    register(Extractor(name, f"{kind}; test accuracy on {data}", sha256, load, shape=(1, side, side)))
+
+
+_ship("lenet-mnist-v1", "MNIST 99.x %", "0" * 64, LeNet, 28, 128)
+_ship("lenet-fashion-v1", "Fashion-MNIST 9x.x %", "0" * 64, LeNet, 28, 128)
+_ship("mlp-digits-v1", "digits 9x.x %", "0" * 64, MLP, 8, 64)
+register(Extractor("pixels", "the pixels as they are, any size, no logits", "", Pixels))
