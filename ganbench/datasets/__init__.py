@@ -36,7 +36,8 @@ class Dataset:
     def facts(self) -> Facts:
         """What a game is told: name, image shape, number of classes, per-pixel training mean in [0, 1]."""
         train = self.images["train"]
-        mean = train.to(torch.float64).mean(0).div(255).to(torch.float32).cpu()
+        # Whole numbers add up exactly, on every device and without a float copy of the images.
+        mean = train.sum(0, dtype=torch.int64).cpu().div(255 * len(train), rounding_mode=None).to(torch.float32)
         return Facts(self.name, tuple(train.shape[1:]), self.classes, mean)
 
     @property
@@ -90,7 +91,10 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Da
     """
     kind, colon, path = name.partition(":")
     if colon and kind in ("folder", "npz"):
-        from ganbench.datasets import folder, npz  # these two need Dataset, defined above
+        from ganbench.datasets import folder, npz  # here, because they need Dataset
+
+        if not path:
+            raise registry.UserError(f"'{name}' names no file; give its path, e.g. {kind}:data/mine")
 
         return (folder if kind == "folder" else npz).load(name, Path(path).expanduser())
     source: Source = registry.datasets.get(name)

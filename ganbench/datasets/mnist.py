@@ -58,5 +58,5 @@ def load(name: str, kind: str, root: Path, download: bool) -> Dataset:
     )
 
 
-for name, kind, what in (("mnist", "MNIST", "handwritten digits"), ("fashion-mnist", "FashionMNIST", "clothes")):
-    register(Source(name, f"70,000 images of {what}, 28x28 grey, 10 classes", partial(load, name, kind)))
+for name, kind, what in (("mnist", "MNIST", "digits"), ("fashion-mnist", "FashionMNIST", "clothes")):
+    register(Source(name, f"70,000 {what}, 28x28 grey, 10 classes", partial(load, name, kind)))
