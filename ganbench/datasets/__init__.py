@@ -36,8 +36,8 @@ class Dataset:
     def facts(self) -> Facts:
         """What a game is told: name, image shape, number of classes, per-pixel training mean in [0, 1]."""
         train = self.images["train"]
-        # Whole numbers add up exactly, on every device and without a float copy of the images.
-        mean = train.sum(0, dtype=torch.int64).cpu().div(255 * len(train), rounding_mode=None).to(torch.float32)
+        # A sum of whole numbers is exact in float64, in any order, so on every device.
+        mean = train.sum(0, dtype=torch.float64).cpu().div(255 * len(train)).to(torch.float32)
         return Facts(self.name, tuple(train.shape[1:]), self.classes, mean)
 
     @property

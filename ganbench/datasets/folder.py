@@ -21,10 +21,11 @@ DEEP = ("I", "F")
 def load(name: str, root: Path) -> Dataset:
     """Return the dataset of a folder of images of one size, found at any depth, in the order of their names.
 
-    With sub-folders train and test (and validation, else a tenth of train), those are the splits, and where every
-    image lies in split/class/ the class folders are the labels (torchvision's ImageFolder). Otherwise the
-    folder is one unlabelled pool. A pool is cut by a hash of each name relative to the pool, so that adding
-    files never moves one to another split. Grey if all are grey, else RGB; transparency is dropped.
+    With sub-folders train and test (and validation or val, else a tenth of train), those are the splits, and
+    where every image lies in split/class/ the class folders are the labels (torchvision's ImageFolder).
+    Otherwise the folder is one unlabelled pool. A pool is cut 80/10/10 by a hash of each name relative to
+    it, so that adding files never moves one to another split. Grey if all are grey, else RGB; transparency
+    is dropped. UserError names the first file that cannot be read or differs in size.
 
     Args:
         name: dataset, as typed.
@@ -52,11 +53,15 @@ def load(name: str, root: Path) -> Dataset:
 
 def _members(root: Path) -> dict[str, list[Path]]:
     """Return the files of each split."""
-    given = {split: _find(root / split) for split in SPLITS if (root / split).is_dir()}
+    places = {split: root / split for split in SPLITS}
+    if not places["validation"].is_dir():
+        places["validation"] = root / "val"
+    given = {split: _find(place) for split, place in places.items() if place.is_dir()}
     if not given:
         return _cut(root, _find(root), {8: "validation", 9: "test"})
     if "train" not in given or "test" not in given:
-        raise UserError(f"{root} has the sub-folder {', '.join(given)}; expected train and test, or none of them")
+        have = ", ".join(places[split].name for split in given)
+        raise UserError(f"{root} has the sub-folder {have}; expected both train and test, or none of them")
     if "validation" not in given:
         given |= _cut(root / "train", given["train"], {9: "validation"}, ("train", "validation"))
     return {split: given[split] for split in SPLITS}
@@ -65,7 +70,7 @@ def _members(root: Path) -> dict[str, list[Path]]:
 def _find(folder: Path) -> list[Path]:
     """Return the image files below a folder, sorted; hidden ones are not the user's."""
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.name[0] != ".")
-    return sorted((path for path in paths if path.is_file()), key=lambda path: path.relative_to(folder).as_posix())
+    return sorted((path for path in paths if path.is_file()), key=Path.as_posix)
 
 
 def _cut(
@@ -120,7 +125,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 def _labels(root: Path, members: dict[str, list[Path]]) -> tuple[int, dict[str, torch.Tensor]]:
     """Return the number of classes and the labels, if every image lies in split/class/file."""
     parts = [path.relative_to(root).parts for paths in members.values() for path in paths]
-    if not all(len(part) == 3 and part[0] in SPLITS for part in parts):
+    if not (root / "train").is_dir() or any(len(part) != 3 for part in parts):
         return 0, {}
     number = {folder: label for label, folder in enumerate(sorted({part[1] for part in parts}))}
     labels = {split: np.array([number[path.parent.name] for path in paths]) for split, paths in members.items()}
