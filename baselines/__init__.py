@@ -1,0 +1,1 @@
+"""Baselines: one readable file per model, definitions only. Found through the entry point `ganbench.models`."""

@@ -1,0 +1,121 @@
+"""Generative adversarial networks. Goodfellow et al. 2014, arXiv:1406.2661; costs: Goodfellow 2016, 3.2."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganbench.game import SGD, Adam, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
+from ganbench.game import Config as GameConfig
+from ganbench.layers import MLP
+from ganbench.losses import (
+    gan_discriminator,
+    gan_generator_maximum_likelihood,
+    gan_generator_minimax,
+    gan_generator_nonsaturating,
+)
+
+COSTS = {
+    "nonsaturating": gan_generator_nonsaturating,
+    "minimax": gan_generator_minimax,
+    "maximum-likelihood": gan_generator_maximum_likelihood,
+}
+
+
+@dataclass(frozen=True)
+class Config(GameConfig):
+    latent: int = 100
+    "size of z"
+    prior: Literal["normal", "uniform"] = "normal"
+    "law of z: N(0, 1) or U(-sqrt 3, sqrt 3), both of unit variance"
+    cost: Literal["nonsaturating", "minimax", "maximum-likelihood"] = "nonsaturating"
+    "generator cost"
+    mean_start: bool = False
+    "start the generator's output bias at the logit of the mean training image"
+
+
+SGD_2014 = SGD(
+    lr=0.1, momentum=0.5, final_momentum=0.7, ramp=125_000, schedule=Decay(divisor=1.000004, floor=1e-5)
+)
+# The released MNIST configuration; 250 epochs of 500 rounds make the momentum ramp.
+RELEASED_2014 = {
+    "backbone": MLP(
+        generator=(1200, 1200),
+        critic=(240, 240),
+        critic_activation="maxout",
+        generator_norm=False,
+        keep=(0.8, 0.5, 0.5),
+        generator_init=0.05,
+        critic_init=0.005,
+        zero_one=True,
+    ),
+    "prior": "uniform",
+    "mean_start": True,
+    "simultaneous": True,
+    "discriminator.optimiser": SGD_2014,
+    "generator.optimiser": SGD_2014,
+}
+
+
+class GAN(Game):
+    """GAN with the non-saturating, minimax or maximum-likelihood cost. Goodfellow et al. 2014."""
+
+    name = "gan"
+    players = (
+        Player("discriminator", nets=("D",), optimiser=Adam(2e-4, (0.5, 0.999))),
+        Player("generator", nets=("G",), optimiser=Adam(2e-4, (0.5, 0.999))),
+    )
+    variants = {
+        "gan": {},
+        "gan-minimax": {"cost": "minimax"},
+        "gan-maximum-likelihood": {"cost": "maximum-likelihood"},
+        "gan-2014": RELEASED_2014,
+    }
+    published = {
+        "gan-2014": (
+            Published(
+                "mnist",
+                "parzen-goodfellow",
+                225,
+                2,
+                "Goodfellow et al. 2014, Table 1; +- is the standard error over test images",
+            ),
+        )
+    }
+
+    def __init__(self, data: Facts, config: Config = Config()) -> None:
+        super().__init__(data, config)
+        self.config: Config = config
+        self.G = config.backbone.make_generator(config.latent, data.shape)
+        self.D = config.backbone.make_critic(data.shape)
+        if config.mean_start:
+            bias = self.G.layers[-1].bias
+            mean = data.mean.flatten().clamp(1e-3, 1 - 1e-3)
+            with torch.no_grad():
+                bias.copy_(torch.logit(mean))
+
+    def noise(self) -> dict[str, Law]:
+        size = self.config.latent
+        uniform = self.config.prior == "uniform"
+        laws: dict[str, Law] = {
+            "z": Uniform(size, low=-math.sqrt(3), high=math.sqrt(3)) if uniform else Normal(size)
+        }
+        if self.D.mask_size:
+            laws["drop_real"] = Uniform(self.D.mask_size, training_only=True)
+            laws["drop_fake"] = Uniform(self.D.mask_size, training_only=True)
+        return laws
+
+    def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
+        return self.G(noise["z"])
+
+    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        fake = self.sample(noise).detach()
+        return gan_discriminator(self.D(x, noise.get("drop_real")), self.D(fake, noise.get("drop_fake")))
+
+    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        return COSTS[self.config.cost](self.D(self.sample(noise), noise.get("drop_fake")))

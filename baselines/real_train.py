@@ -1,0 +1,52 @@
+"""The training set as a 'model': what a perfect memory scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ganbench.game import Config, Facts, Game, Law, Published, Uniform
+
+
+class RealTrain(Game):
+    """Training images drawn at random with replacement; the ceiling of sample quality, the floor of novelty."""
+
+    name = "real-train"
+    role = "ceiling"
+    published = {
+        "real-train": (
+            Published(
+                "mnist",
+                "parzen-goodfellow",
+                243,
+                float("nan"),
+                "Theis et al. 2016, Table 1, true training images",
+                note="quoted from memory",
+            ),
+            Published(
+                "mnist",
+                "parzen-fgan",
+                502,
+                5.99,
+                "Nowozin et al. 2016, KDE table for MNIST; +- is the standard error over test images",
+                comparable=False,
+                note="60,000 kernels; the paper's absolute scale is not that of pixels in [0, 1]",
+            ),
+        )
+    }
+
+    def __init__(self, data: Facts, config: Config = Config()) -> None:
+        super().__init__(data, config)
+        self.register_buffer("images", torch.empty(0, dtype=torch.uint8))
+
+    def noise(self) -> dict[str, Law]:
+        return {"place": Uniform(1)}
+
+    def fit(self, images: Tensor, seed: int) -> None:
+        self.images = ((images + 1) * 127.5).round().to(torch.uint8)
+
+    def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
+        index = (noise["place"][:, 0].double() * len(self.images)).long()
+        return self.images[index].to(noise["place"].dtype) / 127.5 - 1

@@ -1,0 +1,87 @@
+"""Losses of two-player games: logits in, scalar out; and the gradient penalties. Means over the batch, in nats.
+
+Logits have shape (n, 1) or (n,); real logits come from data, fake ones from generated images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+LOGIT_CEILING = 10.0  # exp(logit) of the maximum-likelihood cost is carried by the largest few logits
+
+
+def gan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy of real against fake, halved. Goodfellow et al. 2014, eq. 1; log 2 at logits 0."""
+    return 0.5 * (softplus(-real).mean() + softplus(fake).mean())
+
+
+def gan_generator_minimax(fake: Tensor) -> Tensor:
+    """E log(1 - D(G)), which saturates when D rejects the fakes. Goodfellow et al. 2014, eq. 1."""
+    return -softplus(fake).mean()
+
+
+def gan_generator_nonsaturating(fake: Tensor) -> Tensor:
+    """-E log D(G), the heuristic cost that keeps its gradient. Goodfellow et al. 2014, section 3."""
+    return softplus(-fake).mean()
+
+
+def gan_generator_maximum_likelihood(fake: Tensor) -> Tensor:
+    """-E exp(logit), whose expected gradient is that of KL(data || model) at the optimal D. Goodfellow 2014b.
+
+    Logits are cut at LOGIT_CEILING, beyond which one sample would carry the whole gradient.
+    """
+    return -fake.clamp(max=LOGIT_CEILING).exp().mean()
+
+
+def least_squares_discriminator(real: Tensor, fake: Tensor, a: float, b: float) -> Tensor:
+    """Squared distance to the codes a (fake) and b (real), halved. Mao et al. 2017, eq. 2."""
+    return 0.5 * ((real - b).square().mean() + (fake - a).square().mean())
+
+
+def least_squares_generator(fake: Tensor, c: float) -> Tensor:
+    """Squared distance of the fakes to the code c, halved. Mao et al. 2017, eq. 2."""
+    return 0.5 * (fake - c).square().mean()
+
+
+def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """Negative estimate of the Wasserstein-1 distance. Arjovsky et al. 2017, Algorithm 1."""
+    return fake.mean() - real.mean()
+
+
+def wasserstein_generator(fake: Tensor) -> Tensor:
+    """Negative mean critic value of the fakes. Arjovsky et al. 2017, Algorithm 1."""
+    return -fake.mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Hinge loss with margin 1 on both sides. Miyato et al. 2018, eq. 16; 2 at logits 0."""
+    return relu(1 - real).mean() + relu(1 + fake).mean()
+
+
+def _slopes(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the gradient of each logit with respect to its own image, (n, pixels)."""
+    # torch.func.grad, not autograd.grad: the latter cannot run inside vmap over seeds.
+    return torch.func.grad(lambda images: critic(images).sum())(x).flatten(1)
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+    """Two-sided penalty E(|grad D| - 1)^2 at random points between real and fake. Gulrajani et al. 2017, eq. 3.
+
+    Args:
+        critic: maps images to logits, each from its own image only (no batch norm).
+        real, fake: (n, *shape).
+        mix: (n, 1) in [0, 1], the weight of the real image.
+    """
+    mix = mix.reshape(-1, *[1] * (real.dim() - 1))
+    slopes = _slopes(critic, mix * real + (1 - mix) * fake)
+    lengths = (slopes.square().sum(1) + 1e-12).sqrt()  # the root has no derivative at 0
+    return (lengths - 1).square().mean()
+
+
+def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """E|grad D|^2 at the data, without the factor 1/2. Mescheder et al. 2018, eq. 9 times 2 / gamma."""
+    return _slopes(critic, real).square().sum(1).mean()
