@@ -36,8 +36,10 @@ class Dataset:
     def facts(self) -> Facts:
         """What a game is told: name, image shape, number of classes, per-pixel training mean in [0, 1]."""
         train = self.images["train"]
-        # A sum of whole numbers is exact in float64, in any order, so on every device.
-        mean = train.sum(0, dtype=torch.float64).cpu().div(255 * len(train)).to(torch.float32)
+        # Sums of whole numbers are exact in float64, whatever the order; in parts, so that no float copy of all
+        # images is made.
+        total = torch.stack([part.sum(0, dtype=torch.float64) for part in train.split(1024)]).sum(0)
+        mean = total.cpu().div(255 * len(train)).to(torch.float32)
         return Facts(self.name, tuple(train.shape[1:]), self.classes, mean)
 
     @property

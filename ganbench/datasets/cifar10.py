@@ -76,7 +76,7 @@ def _binary(content: bytes) -> tuple[np.ndarray, np.ndarray]:
 def _pickled(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Read a batch of the Python version; safe to unpickle because its checksum is that of the original."""
     with warnings.catch_warnings():
-        # Written by a NumPy so old that new ones warn about how it spelt its dtypes.
+        # NumPy 2.4.0 to 2.4.4 warn about how the NumPy that wrote these files spelt its dtypes (numpy#31177).
         warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
         batch = pickle.loads(content, encoding="latin1")
     return np.asarray(batch["data"]).reshape(-1, 3, 32, 32), np.asarray(batch["labels"])
