@@ -8,6 +8,7 @@ otherwise and get other numbers. The weights (96 MB) are not shipped.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import os
 import sys
@@ -68,9 +69,7 @@ def find_weights() -> Path:
     if given:
         if Path(given).is_file():
             return Path(given)
-        raise UserError(
-            f"{VARIABLE} should be the path of {FILE}, but '{given}' is no file; mend or unset it"
-        )
+        raise UserError(f"{VARIABLE} should be the path of {FILE}, but '{given}' is no file; mend or unset it")
     file = Path(torch.hub.get_dir()) / "checkpoints" / FILE
     if not file.is_file():
         from pytorch_fid.inception import FID_WEIGHTS_URL
@@ -78,7 +77,7 @@ def find_weights() -> Path:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(FID_WEIGHTS_URL, str(file), SHA256, progress=sys.stderr.isatty())
-        except (OSError, RuntimeError) as error:  # no network or no such page | wrong hash
+        except (OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: wrong hash
             reason = " ".join(str(error).split())
             raise UserError(
                 f"extractor inception-2015 needs {FILE}, which could not be fetched ({reason}); get it from "

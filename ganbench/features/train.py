@@ -34,6 +34,7 @@ from ganbench.features import extract
 from ganbench.features.classifiers import WEIGHTS, load_classifier
 from ganbench.features.networks import MLP, LeNet
 from ganbench.record import write_whole
+from ganbench.registry import UserError
 
 Augment = Callable[[Tensor, Generator], Tensor]
 
@@ -161,7 +162,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder that gets NAME.safetensors")
     chosen = parser.parse_args()
     recipe = RECIPES[chosen.name]
-    data = datasets.load(recipe.dataset, chosen.data_root)
+    try:
+        data = datasets.load(recipe.dataset, chosen.data_root)
+    except UserError as error:
+        parser.exit(2, f"ganbench: error: {error}\n")
     state, validation = fit(recipe, data)
     content = safetensors.torch.save(state)
     file = chosen.out / f"{chosen.name}.safetensors"
