@@ -1,0 +1,133 @@
+"""Frechet distance between Gaussians fitted to two sets of features, without a square root of a product.
+
+For covariances S = F^T F the trace term is a nuclear norm, tr sqrt(S1 S2) = |F1 F2^T|_*, for any factor F.
+With fewer items than dimensions the centred items themselves are the factor, and the matrix is n x n.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics.inputs import matrix, pair
+from ganbench.registry import UserError
+
+GROUPS = 10
+"groups of generated items that the jackknife leaves out in turn"
+JACKKNIFE_DIMENSIONS = 256
+"feature size up to which the jackknife is cheap beside the features"
+
+
+class Gaussian(NamedTuple):
+    """A normal law with a factor of its covariance."""
+
+    mean: Tensor  # (d,) float64
+    factor: Tensor  # (r, d) float64; factor.T @ factor is the covariance
+
+
+def gaussian_of_features(features: Tensor) -> Gaussian:
+    """Return the law with the sample mean and the unbiased sample covariance (ddof=1) of (n, d) features."""
+    mean = features.mean(dim=0)
+    factor = features - mean
+    if len(features) > features.shape[1]:
+        factor = torch.linalg.qr(factor, mode="r").R  # (d, d), same factor.T @ factor
+    return Gaussian(mean, factor / math.sqrt(len(features) - 1))
+
+
+def gaussian_of_moments(mean: Tensor, covariance: Tensor) -> Gaussian:
+    """Return the law with mean (d,) and covariance (d, d); UserError if they do not fit or are not finite."""
+    covariance = matrix("covariance", covariance)
+    mean = matrix("mean", mean[None])[0]
+    if covariance.shape != (len(mean), len(mean)) or not torch.allclose(covariance, covariance.T, rtol=1e-4):
+        raise UserError(
+            f"expected a symmetric covariance of {len(mean)} x {len(mean)} beside the mean,"
+            f" got {tuple(covariance.shape)}; write the statistics again"
+        )
+    values, vectors = torch.linalg.eigh(covariance)
+    # Below this bound eigenvalues are rounding noise, whose square roots would not be small.
+    keep = values > len(mean) * torch.finfo(torch.float64).eps * values[-1]
+    return Gaussian(mean, (vectors[:, keep] * values[keep].sqrt()).T)
+
+
+def distance(a: Gaussian, b: Gaussian) -> float:
+    """Return the squared Frechet distance of two normal laws, >= 0 (Dowson and Landau 1982)."""
+    cross = torch.linalg.svdvals(a.factor @ b.factor.T).sum()
+    spread = a.factor.square().sum() + b.factor.square().sum()
+    return max(0.0, float((a.mean - b.mean).square().sum() + spread - 2 * cross))
+
+
+def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
+    """Return |mu_a - mu_b|^2 + tr(S_a + S_b - 2 sqrt(S_a S_b)) of two sets of features.
+
+    Args:
+        features_a: (n, d), n >= 2, finite.
+        features_b: (m, d), m >= 2, finite.
+
+    Raises:
+        UserError: fewer than 2 items, other shapes, NaN or infinity.
+
+    Source: Heusel et al. 2017, equation 6.
+    """
+    a, b = pair("features", features_a, "other features", features_b, least=2)
+    return distance(gaussian_of_features(a), gaussian_of_features(b))
+
+
+def frechet_distance_from_moments(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
+    """Return the Frechet distance of two normal laws given by mean (d,) and covariance (d, d).
+
+    Raises:
+        UserError: shapes that do not fit, values that are not finite, a covariance that is not symmetric.
+    """
+    a, b = gaussian_of_moments(mean_a, cov_a), gaussian_of_moments(mean_b, cov_b)
+    if len(a.mean) != len(b.mean):
+        raise UserError(f"statistics have {len(a.mean)} and {len(b.mean)} dimensions; use one extractor")
+    return distance(a, b)
+
+
+def _jackknife(real: Gaussian, fake: Tensor) -> float:
+    """Return the delete-a-group standard error over generated items; NaN where it would be dear."""
+    if fake.shape[1] > JACKKNIFE_DIMENSIONS or len(fake) < 2 * GROUPS:
+        return math.nan
+    parts = fake.tensor_split(GROUPS)
+    values = torch.tensor(
+        [distance(real, gaussian_of_features(torch.cat(parts[:i] + parts[i + 1 :]))) for i in range(GROUPS)],
+        dtype=torch.float64,
+    )
+    return math.sqrt((GROUPS - 1) / GROUPS * float((values - values.mean()).square().sum()))
+
+
+def _fid(evidence: Evidence, extractor: str) -> Score:
+    real, fake = pair(
+        "test features",
+        evidence.features("test", extractor).features,
+        "generated features",
+        evidence.features("fake", extractor, evidence.samples).features,
+        least=2,
+    )
+    law = gaussian_of_features(real)
+    n, d = min(len(real), len(fake)), real.shape[1]
+    protocol = (
+        f"{len(fake)} generated and {len(real)} test images; {evidence.extractor_id(extractor)};"
+        f" {d} features; covariance ddof=1; float64"
+    )
+    detail = f"rank-deficient covariance: {n} images for {d} features" if n <= d else ""
+    value = distance(law, gaussian_of_features(fake))
+    return Score(value, _jackknife(law, fake), len(fake), protocol, detail)
+
+
+register(
+    Metric(
+        "fid",
+        1,
+        "Frechet distance of features, biased upwards at small n; Heusel et al. 2017",
+        "sample",
+        "lower",
+        "features",
+        "",
+        _fid,
+    )
+)

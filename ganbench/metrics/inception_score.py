@@ -1,0 +1,65 @@
+"""Inception score: how sure a classifier is about each image, and how varied its answers are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics.averages import average
+from ganbench.metrics.inputs import matrix
+from ganbench.registry import UserError
+
+SPLITS = 10
+
+
+def inception_scores(logits: Tensor, splits: int = SPLITS) -> Tensor:
+    """Return exp(mean KL(p(y|x) || p(y))) of each contiguous split, (splits,) float64 in [1, classes].
+
+    Args:
+        logits: (n, classes), finite, n >= splits; of generated or of real images.
+        splits: number of parts; p(y) is the mean within a part.
+
+    Raises:
+        UserError: fewer images than splits, another shape, NaN or infinity.
+
+    Source: Salimans et al. 2016, section 4.
+    """
+    log_p = matrix("logits", logits, least=splits).log_softmax(dim=1)
+    n = len(log_p)
+    scores = []
+    for i in range(splits):
+        part = log_p[i * n // splits : (i + 1) * n // splits]
+        marginal = part.exp().mean(dim=0).log()
+        # A class that no image of the part can have adds 0, not 0 * inf.
+        terms = torch.where(part.exp() > 0, part.exp() * (part - marginal), 0.0)
+        scores.append(terms.sum(dim=1).mean().exp())
+    return torch.stack(scores)
+
+
+def _inception_score(evidence: Evidence, extractor: str) -> Score:
+    logits = evidence.features("fake", extractor, evidence.samples).logits
+    if logits is None:
+        raise UserError(
+            f"extractor '{extractor}' gives no class logits, which inception-score needs; use a classifier"
+        )
+    scores = average(inception_scores(logits), "")
+    protocol = (
+        f"{len(logits)} generated images in {SPLITS} contiguous splits, mean over splits;"
+        f" {evidence.extractor_id(extractor)}; {logits.shape[1]} classes; float64"
+    )
+    return Score(scores.value, scores.std_error, len(logits), protocol)
+
+
+register(
+    Metric(
+        "inception-score",
+        1,
+        "exp of the mean KL(p(y|x) || p(y)), 10 splits; Salimans et al. 2016",
+        "sample",
+        "higher",
+        "logits",
+        "",
+        _inception_score,
+    )
+)

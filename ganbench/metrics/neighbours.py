@@ -1,0 +1,98 @@
+"""Precision, recall, density and coverage: who lies in whose k-nearest-neighbour balls.
+
+The radius of an item is the distance to its k-th nearest other item of the same set. An item on the sphere is
+inside (<=), so identical constant features score as identical, not as 0.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics.averages import average
+from ganbench.metrics.distances import BLOCK, squared_distances
+from ganbench.metrics.inputs import pair
+
+K = 5
+"nearest_k of the prdc library"
+
+
+class Neighbours(NamedTuple):
+    """One value per item; the metric is the mean."""
+
+    precision: Tensor  # (n,) per generated item: 1 if it is in any real ball
+    recall: Tensor  # (m,) per real item: 1 if it is in any generated ball
+    density: Tensor  # (n,) per generated item: real balls it is in, divided by k
+    coverage: Tensor  # (m,) per real item: 1 if any generated item is in its ball
+
+
+def squared_radii(items: Tensor, k: int = K, block: int = BLOCK) -> Tensor:
+    """Return the squared distance of each of (n, d) items to its k-th nearest other item, (n,) float64."""
+    # Each item is its own nearest neighbour at distance 0, hence k + 1.
+    blocks = squared_distances(items, items, block)
+    return torch.cat([squared.topk(k + 1, largest=False).values[:, -1] for squared in blocks])
+
+
+def neighbours(real: Tensor, fake: Tensor, k: int = K, block: int = BLOCK) -> Neighbours:
+    """Return precision, recall, density and coverage item by item.
+
+    Args:
+        real: (m, d) features, finite, m > k.
+        fake: (n, d) features, finite, n > k.
+        k: the nearest neighbour that sets the radius, >= 1.
+        block: generated items per distance block.
+
+    Raises:
+        UserError: k items or fewer, other shapes, NaN or infinity.
+
+    Source: Kynkaanniemi et al. 2019, equations 1 and 2; Naeem et al. 2020, section 3.
+    """
+    real, fake = pair("real features", real, "generated features", fake, least=k + 1)
+    # Ties, e.g. copies of real items, must not hang on rounding: about ten times the error of a distance.
+    slack = 1e-12 * max(float((x - real[0]).square().sum(dim=1).max()) for x in (real, fake))
+    real_radii = squared_radii(real, k, block) + slack
+    fake_radii = squared_radii(fake, k, block) + slack
+    recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    covered = torch.zeros_like(recalled)
+    counts = []
+    for squared, radii in zip(squared_distances(fake, real, block), fake_radii.split(block), strict=True):
+        inside = squared <= real_radii  # (rows, m): is the generated item in the real ball?
+        counts.append(inside.sum(dim=1))
+        covered |= inside.any(dim=0)
+        recalled |= (squared <= radii[:, None]).any(dim=0)
+    count = torch.cat(counts).double()
+    return Neighbours((count > 0).double(), recalled.double(), count / k, covered.double())
+
+
+_measured: WeakIdKeyDictionary = WeakIdKeyDictionary()
+"evidence -> {extractor: neighbours}, so that four metrics cost one computation"
+
+
+def _compute(evidence: Evidence, extractor: str, field: str) -> Score:
+    known: dict[str, tuple[int, Neighbours]] = _measured.setdefault(evidence, {})
+    if extractor not in known:
+        real = evidence.features("test", extractor).features
+        fake = evidence.features("fake", extractor, evidence.samples).features
+        n = min(len(real), len(fake))
+        known[extractor] = n, neighbours(real[:n], fake[:n])
+    n, measured = known[extractor]
+    protocol = (
+        f"first {n} generated and first {n} test images; k={K}, <=; {evidence.extractor_id(extractor)}; float64"
+    )
+    return average(getattr(measured, field), protocol)
+
+
+for _field, _summary in (
+    ("precision", "share of generated images in a real k=5 ball; Kynkaanniemi et al. 2019"),
+    ("recall", "share of real images in a generated k=5 ball; Kynkaanniemi et al. 2019"),
+    ("density", "number of real k=5 balls around a generated image / k, may exceed 1; Naeem et al. 2020"),
+    ("coverage", "share of real images whose k=5 ball holds a generated image; Naeem et al. 2020"),
+):
+    register(
+        Metric(_field, 1, _summary, "sample", "higher", "features", "", functools.partial(_compute, field=_field))
+    )

@@ -1,0 +1,50 @@
+"""Reconstruction error of models with an encoder."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics.averages import average
+from ganbench.metrics.inputs import pair, pixels
+from ganbench.registry import UserError
+
+
+def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Return the mean squared error per pixel of each image, (n,) float64.
+
+    Args:
+        images: (n, d), finite.
+        reconstructions: (n, d), finite, in the same order.
+
+    Raises:
+        UserError: shapes that differ, NaN or infinity.
+    """
+    images, reconstructions = pair("images", images, "reconstructions", reconstructions)
+    if len(images) != len(reconstructions):
+        raise UserError(
+            f"expected one reconstruction for each of {len(images)} images,"
+            f" got {len(reconstructions)}; reconstruct the whole split"
+        )
+    return (images - reconstructions).square().mean(dim=1)
+
+
+def _reconstruction_mse(evidence: Evidence, extractor: str) -> Score:
+    images = pixels("test images", evidence.real("test"))
+    made = pixels("reconstructions", evidence.reconstructions("test"))
+    protocol = f"mean over {len(images)} test images and {images.shape[1]} pixels in [0, 1]; float64"
+    return average(squared_errors(images, made), protocol)
+
+
+register(
+    Metric(
+        "reconstruction-mse",
+        1,
+        "mean squared reconstruction error per pixel on [0, 1]; Li et al. 2018",
+        "reconstruct",
+        "lower",
+        "no",
+        "",
+        _reconstruction_mse,
+    )
+)
