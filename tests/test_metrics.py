@@ -71,7 +71,7 @@ class FakeEvidence:
 @pytest.fixture
 def evidence(monkeypatch: pytest.MonkeyPatch) -> FakeEvidence:
     monkeypatch.setattr(parzen, "SAMPLES", 400)
-    monkeypatch.setattr(parzen, "FGAN_SAMPLES", 300)
+    monkeypatch.setattr(parzen, "FGAN_SAMPLES", 400)
     sizes = {"train": 60, "validation": 30, "test": 50}
     splits = {name: uniform(i, n, 1, 2, 3).float() for i, (name, n) in enumerate(sizes.items())}
     return FakeEvidence(splits, uniform(9, 200, 1, 2, 3).float())
@@ -401,10 +401,10 @@ def test_protocol_text_names_counts_and_detail_what_was_chosen(evidence: FakeEvi
 
 
 def test_a_bandwidth_at_the_edge_is_told(evidence: FakeEvidence) -> None:
-    # The 300 centres repeat 200 images, so held-out folds hold copies and the smallest sigma wins.
+    # The 400 centres repeat 200 images, so held-out folds hold copies and the smallest sigma wins.
     score = registry.metrics.get("parzen-fgan").compute(evidence, "")
     assert score.detail == "sigma=0.0631 at the edge of the grid"
-    assert "300 generated images as centres; sigma by 3-fold" in score.protocol
+    assert "400 generated images as centres; sigma by 3-fold" in score.protocol
 
 
 def test_parzen_sample_counts_are_those_of_the_papers() -> None:
