@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +44,51 @@ def from_json(kind: type[R] | Any, values: Any) -> R:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{place}: {first['msg']}, got {first['input']!r}") from None
+
+
+@dataclass(frozen=True)
+class ScoreRow(Record):
+    """One measured number, as it stands in a score file; floats keep full precision."""
+
+    suite: str
+    version: int
+    budget: str
+    dataset: str
+    model: str
+    role: str
+    league: str
+    config_hash: str
+    seed: int
+    metric: str
+    better: str
+    value: float
+    std_error: float
+    n: int
+    protocol: str
+    detail: str
+    status: str
+    "measured, unavailable (the game lacks the ability, or the extractor its weights), failed or diverged"
+    reason: str
+    provenance: str
+
+
+def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
+    """Write a score file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [item.name for item in fields(ScoreRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_whole(path, text.getvalue())
+
+
+def read_rows(path: Path) -> list[ScoreRow]:
+    """Read a score file; ValueError if its columns or values are not those of a score file."""
+    with open(path, newline="", encoding="utf-8") as file:
+        try:
+            return [_adapter(ScoreRow).validate_strings(row) for row in csv.DictReader(file)]
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"'{path}' is not a score file: {first['loc'][0]}: {first['msg']}") from None
 
 
 def fingerprint(values: Any, digits: int = 12) -> str:

@@ -49,7 +49,7 @@ class Suite(Record):
     summary: str
     "one line"
     dataset: str
-    "name of the dataset; "" if the user must give one"
+    "name of the dataset; empty if the user must give one"
     metrics: tuple[str, ...]
     "metric or metric@extractor; the first one ranks the leaderboard"
     budgets: dict[str, Budget]
@@ -103,7 +103,9 @@ def read_suite(name: str) -> Suite:
     path = Path(name) if name.endswith(".toml") else HERE / f"{name}.toml"
     if not path.is_file():
         if name.endswith(".toml"):
-            raise UserError(f"suite file '{name}' does not exist; give a path or one of {', '.join(suite_names())}")
+            raise UserError(
+                f"suite file '{name}' does not exist; give a path or one of {', '.join(suite_names())}"
+            )
         raise suggest("suite", name, suite_names())
     try:
         return from_json(Suite, tomllib.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,308 @@
+"""The command line. Heavy imports wait inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ganbench import __version__, registry
+from ganbench.registry import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ganbench.execute import Outcome, Work
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Train, measure and rank generative adversarial networks and their relatives. "
+    "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
+)
+
+SuiteOption = Annotated[str, typer.Option("--suite", help="suite name or path of a .toml file")]
+Out = Annotated[Path, typer.Option("--out", help="folder of all runs")]
+Plugins = Annotated[list[str], typer.Option("--plugin", help="Python file with further models or metrics")]
+DataRoot = Annotated[str | None, typer.Option("--data-root", help="dataset folder; default $GANBENCH_DATA")]
+NoDownload = Annotated[bool, typer.Option("--no-download", help="never fetch a dataset")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
+Metrics = Annotated[str, typer.Option("--metric", help="comma-separated metrics; default all of the suite")]
+WHAT = ("models", "datasets", "metrics", "extractors", "suites")
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _load_plugins(plugins: list[str]) -> None:
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="models, datasets, metrics, extractors or suites; default all")] = "",
+    plugin: Plugins = [],
+) -> None:
+    """Print what there is, one line each; models with their abilities."""
+    if what and what not in WHAT:
+        raise registry.suggest("thing to list", what, list(WHAT))
+    _load_plugins(plugin)
+    for kind in [what] if what else WHAT:
+        if not what:
+            print(f"{kind}:")
+        for line in _lines(kind):
+            print(line if what else f"  {line}")
+
+
+def _lines(kind: str) -> list[str]:
+    """Return one line per item of a kind."""
+    if kind == "suites":
+        from ganbench.suite import read_suite, suite_names
+
+        return [f"{name:<16} {read_suite(name).summary}" for name in suite_names()]
+    if kind == "models":
+        names = registry.models.names()
+        models = [registry.models.get(name) for name in names]
+        return [f"{m.name:<29} [{', '.join(m.abilities)}] {m.summary}" for m in models]
+    items = getattr(registry, kind)
+    return [f"{name:<20} {items.get(name).summary}" for name in items.names()]
+
+
+@app.command()
+def run(
+    suite: SuiteOption,
+    models: Annotated[str, typer.Option(help="comma-separated names; default all of the suite")] = "",
+    seeds: Annotated[int | None, typer.Option(help="number of training seeds; default the budget's")] = None,
+    budget: Annotated[str, typer.Option(help="quick, standard, paper or another of the suite's")] = "quick",
+    device: Device = "auto",
+    set_: Annotated[list[str], typer.Option("--set", help="model.key=value, e.g. wgan-gp.penalty=5")] = [],
+    dataset: Annotated[str, typer.Option(help="another dataset: a name, folder:PATH or npz:PATH")] = "",
+    data_root: DataRoot = None,
+    no_download: NoDownload = False,
+    out: Out = Path("runs"),
+    workers: Annotated[int, typer.Option(help="processes to work in")] = 1,
+    plugin: Plugins = [],
+) -> None:
+    """Train and measure what is not yet done, then print the leaderboard."""
+    from ganbench.suite import expand, parse_assignment, read_suite
+
+    _load_plugins(plugin)
+    chosen = read_suite(suite)
+    assignments = [parse_assignment(text) for text in set_]
+    plan = expand(chosen, budget, _split(models), seeds, assignments, dataset)
+    if workers < 1:
+        raise UserError(f"--workers must be at least 1, got {workers}")
+    _check_writable(out)
+
+    from ganbench.execute import Work, choose_device
+    from ganbench.measure import find
+
+    for name in chosen.metrics:
+        find(name)
+    place = choose_device(device)
+    works = [
+        Work(tuple(specs), chosen.metrics, out, place, data_root, not no_download, tuple(plugin))
+        for specs in plan.values()
+    ]
+    _perform(works, workers, out)
+    rows = _rows_of([spec.folder(out) for specs in plan.values() for spec in specs])
+    _show(rows, "rich")
+    folder = out / chosen.name
+    print(f"score rows: {folder}/*/*/scores.csv   pictures: {folder}/*/*/samples.png   losses: .../log.csv")
+
+
+def _check_writable(out: Path) -> None:
+    import tempfile
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written ({error.strerror}); give another folder") from None
+
+
+def _perform(works: list[Work], workers: int, out: Path) -> None:
+    """Do what is left of the work under one progress display, and say what was done."""
+    from ganbench.execute import execute
+
+    todo = [work for work in works if work.untrained() or work.unmeasured()]
+    trains = sum(len(work.untrained()) for work in works)
+    runs = sum(len(work.specs) for work in works)
+    if not todo:
+        print(f"nothing to train or measure: all {runs} runs are finished in {out}")
+        return
+    if not trains:
+        print(f"nothing to train: all {runs} runs are trained in {out}")
+    outcomes = _with_progress(lambda tell: execute(todo, workers, tell), todo)
+    trained = sum(outcome.trained for outcome in outcomes)
+    measured = sum(outcome.measured for outcome in outcomes)
+    print(f"trained {trained} of {runs} runs, measured {measured}")
+    for outcome in outcomes:
+        for line in outcome.diverged:
+            print(f"{outcome.model}: {line}; the evidence is in {out}")
+
+
+def _with_progress(execute, todo: list[Work]) -> list[Outcome]:  # type: ignore[no-untyped-def]
+    """Call `execute(tell)` under a bar that shows rounds, images/s and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<38}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        total = sum(len(work.untrained()) + len(work.unmeasured()) for work in todo)
+        overall = progress.add_task("all models (runs)", total=total, speed="")
+        bars = {}
+        left = {work.model: len(work.untrained()) * work.specs[0].rounds for work in todo}
+        counts = {work.model: len(work.untrained()) for work in todo}
+
+        def tell(model: str, stage: str, done: int, speed: float) -> None:
+            if stage == "measure":
+                progress.advance(overall, done)
+                return
+            if model not in bars:
+                bars[model] = progress.add_task(f"{model} (rounds)", total=left[model], speed="")
+            progress.update(bars[model], advance=done, speed=f"{speed:,.0f} images/s" if speed else "")
+            left[model] -= done
+            if left[model] <= 0:
+                progress.advance(overall, counts.pop(model, 0))
+                progress.update(bars[model], visible=False)
+
+        return execute(tell)
+
+
+@app.command()
+def measure(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
+    metric: Metrics = "",
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    no_download: NoDownload = False,
+    plugin: Plugins = [],
+) -> None:
+    """Measure finished runs again, or with new metrics, without training."""
+    from ganbench.execute import Work, choose_device, execute
+    from ganbench.measure import find
+    from ganbench.suite import read_spec, read_suite
+
+    _load_plugins(plugin)
+    folders = sorted({spec.parent for root in runs for spec in root.glob("**/spec.json")})
+    folders = [folder for folder in folders if (folder / "status.json").exists()]
+    if not folders:
+        raise UserError(f"no finished run in {', '.join(map(str, runs))}; train some with ganbench run")
+    for name in _split(metric):
+        find(name)
+    works = []
+    for folder in folders:
+        spec = read_spec(folder)
+        names = _split(metric) or list(read_suite(spec.suite).metrics)
+        out = folder.parent.parent.parent
+        if spec.folder(out) != folder:
+            raise UserError(f"'{folder}' does not have the name of its specification; was it moved or edited?")
+        place = choose_device(device)
+        works.append(
+            Work((spec,), tuple(names), out, place, data_root, not no_download, tuple(plugin), again=True)
+        )
+    outcomes = _with_progress(lambda tell: execute(works, 1, tell), works)
+    print(f"measured {sum(outcome.measured for outcome in outcomes)} runs")
+    _show(_rows_of(folders), "rich")
+
+
+def _rows_of(folders: list[Path]) -> pd.DataFrame:
+    """Return the score rows of run folders."""
+    from ganbench.leaderboard import load_rows
+
+    return load_rows(path for folder in folders if (path := folder / "scores.csv").exists())
+
+
+def _show(rows: pd.DataFrame, form: str) -> None:
+    """Print the leaderboards of some rows, published numbers beside them."""
+    from ganbench.leaderboard import aggregate, read_reported, results_folder
+    from ganbench.report import render
+
+    text = render(aggregate(rows, read_reported(results_folder())), form)
+    if text:
+        print(text, end="")
+
+
+@app.command()
+def leaderboard(
+    suite: SuiteOption,
+    out: Out = Path("runs"),
+    committed: Annotated[bool, typer.Option("--committed", help="from results/ instead of --out")] = False,
+    form: Annotated[str, typer.Option("--format", help="rich, md, csv, html or latex")] = "rich",
+    budget: Annotated[str, typer.Option(help="one budget only; default all, a table each")] = "",
+    metric: Metrics = "",
+) -> None:
+    """Print the leaderboard of a suite from the runs folder, or from the score rows committed in results/."""
+    from ganbench.leaderboard import choose, load_rows, results_folder
+    from ganbench.report import FORMATS
+    from ganbench.suite import read_suite
+
+    if form not in FORMATS:
+        raise registry.suggest("format", form, list(FORMATS))
+    name = read_suite(suite).name
+    if committed:
+        paths = list((results_folder() / "scores").glob(f"{name}-*.csv"))
+    else:
+        paths = list((out / name).glob("*/*/scores.csv"))
+    if not paths:
+        place = "results/" if committed else f"{out}/{name}"
+        raise UserError(f"no score rows of suite {name} in {place}; make some with ganbench run --suite {suite}")
+    _show(choose(load_rows(paths), name, budget, _split(metric)), form)
+
+
+@app.command()
+def publish(
+    suite: SuiteOption,
+    budget: Annotated[str, typer.Option(help="which budget's rows")],
+    out: Out = Path("runs"),
+    results: Annotated[
+        Path, typer.Option(help="folder to write scores/, leaderboards/ and reported.csv to")
+    ] = Path("results"),
+) -> None:
+    """Copy the score rows of finished runs to results/ and write the leaderboards made from them."""
+    from ganbench.publish import publish_rows
+    from ganbench.suite import read_suite
+
+    for path in publish_rows(read_suite(suite).name, budget, out, results):
+        print(path)
+
+
+@app.command("version")
+def version_() -> None:
+    """Print the version."""
+    print(f"ganbench {__version__}")
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user is one line on stderr and exit code 2."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        code = app(args=arguments, prog_name="ganbench", standalone_mode=False)
+    except KeyboardInterrupt:
+        print("ganbench: stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # the option parser's own errors
+        if debug or not (isinstance(error, UserError | OSError) or usage):
+            raise
+        print(f"ganbench: error: {usage() if usage else error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Where the work of a suite runs: in this process, or in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import torch
+
+from ganbench import datasets, registry
+from ganbench.measure import Reference, measure, wanted
+from ganbench.registry import UserError
+from ganbench.suite import RunSpec
+from ganbench.train import Status, pending, train
+
+Tell = Callable[[str, str, int, float], None]
+"""Called with (model, "train" or "measure", work just done, images/s)."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """All seeds of one model: what a process is handed.
+
+    Args:
+        specs: runs that differ in their seed only.
+        metrics: names to measure.
+        out: folder of all runs.
+        device: torch device name.
+        data_root: folder of the datasets, None for the default.
+        download: whether absent datasets may be fetched.
+        plugins: files to load first.
+        again: measure even what has rows already.
+    """
+
+    specs: tuple[RunSpec, ...]
+    metrics: tuple[str, ...]
+    out: Path
+    device: str
+    data_root: str | None = None
+    download: bool = True
+    plugins: tuple[str, ...] = ()
+    again: bool = False
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.specs[0].model
+
+    def untrained(self) -> list[RunSpec]:
+        """Return the runs still to train."""
+        return pending(self.specs, self.out)
+
+    def unmeasured(self) -> list[tuple[RunSpec, list[str]]]:
+        """Return the runs that need metrics, with their names."""
+        names = [(spec, self._wanted(spec)) for spec in self.specs]
+        return [(spec, metrics) for spec, metrics in names if metrics]
+
+    def _wanted(self, spec: RunSpec) -> list[str]:
+        return list(self.metrics) if self.again else wanted(spec.folder(self.out), self.metrics)
+
+
+@dataclass
+class Outcome:
+    """What became of one model."""
+
+    model: str
+    trained: int = 0
+    measured: int = 0
+    diverged: list[str] = field(default_factory=list)
+
+
+@lru_cache(maxsize=2)
+def _reference(name: str, root: str | None, download: bool, device: str) -> Reference:
+    return Reference(datasets.load(name, root, download).to(device))
+
+
+def choose_device(name: str) -> str:
+    """Return the torch device for "auto", "cpu", "cuda" or "mps"; UserError if it is not there."""
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if present[device])
+    if name not in present:
+        raise registry.suggest("device", name, ["auto", *present])
+    if not present[name]:
+        raise UserError(f"--device {name}: this machine has none that torch can use; try --device auto")
+    return name
+
+
+def perform(work: Work, tell: Tell) -> Outcome:
+    """Train and measure what is left of one model."""
+    outcome = Outcome(work.model)
+    first = work.specs[0]
+    untrained, unmeasured = work.untrained(), work.unmeasured()
+    if untrained:
+        data = _reference(first.dataset, work.data_root, work.download, work.device).data
+        train(untrained, data, work.out, lambda done, speed: tell(work.model, "train", done, speed))
+        outcome.trained = len(untrained)
+    for spec, metrics in unmeasured:
+        # Apple's GPUs have no float64, which all metrics need.
+        device = "cpu" if work.device == "mps" else work.device
+        reference = _reference(first.dataset, work.data_root, work.download, device)
+        measure(spec, spec.folder(work.out), reference, metrics)
+        outcome.measured += 1
+        tell(work.model, "measure", 1, 0.0)
+    for spec in work.specs:
+        status = Status.read(spec.folder(work.out))
+        if status is not None and status.state == "diverged":
+            outcome.diverged.append(f"seed {spec.seed} diverged at round {status.round}")
+    return outcome
+
+
+def execute(works: Sequence[Work], workers: int, tell: Tell) -> list[Outcome]:
+    """Perform all work and return the outcomes in order.
+
+    Args:
+        works: one per model.
+        workers: number of processes; 1 works in this one.
+        tell: progress callback of this process.
+
+    Raises:
+        UserError: what went wrong in any of them; the others are finished first.
+    """
+    if workers == 1:
+        return [perform(work, tell) for work in works]
+    context = multiprocessing.get_context("spawn")
+    order = {work.model: index for index, work in enumerate(works)}
+    outcomes: list[Outcome] = []
+    failures: list[Exception] = []
+    with context.Manager() as manager:
+        queue = manager.Queue()
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        with ProcessPoolExecutor(workers, context, _start, (works[0].plugins, threads)) as pool:
+            futures = [pool.submit(_perform_in_process, work, queue) for work in works]
+            running = set(futures)
+            while running:
+                _drain(queue, tell)
+                running = {future for future in running if not future.done()}
+            _drain(queue, tell)
+            for future in as_completed(futures):
+                try:
+                    outcomes.append(future.result())
+                except BrokenProcessPool:
+                    failures.append(UserError("a worker process died (out of memory?); run again to go on"))
+                except UserError as error:
+                    failures.append(error)
+    if failures:
+        raise failures[0]
+    return sorted(outcomes, key=lambda outcome: order[outcome.model])
+
+
+def _start(plugins: tuple[str, ...], threads: int) -> None:
+    torch.set_num_threads(threads)
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+
+
+def _perform_in_process(work: Work, queue: Any) -> Outcome:
+    return perform(work, lambda *news: queue.put(news))
+
+
+def _drain(queue: Any, tell: Tell) -> None:
+    """Pass on what the workers have told, waiting a moment for the first word."""
+    try:
+        tell(*queue.get(timeout=0.2))
+        while True:
+            tell(*queue.get_nowait())
+    except Empty:
+        pass

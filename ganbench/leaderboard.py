@@ -1,0 +1,175 @@
+"""Score rows -> leaderboard: means and intervals over training seeds, ranks with ties, published numbers.
+
+Needs pandas and SciPy only, never torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ganbench.record import read_rows
+from ganbench.registry import UserError, suggest
+
+LEVEL = 0.95  # of the intervals
+FALSE_DISCOVERIES = 0.05  # share of pairs wrongly told apart
+TABLE = ["suite", "version", "budget", "dataset", "league"]  # one leaderboard each
+
+
+def results_folder() -> Path:
+    """Return the folder of committed results: of the checkout, or of the installed package."""
+    here = Path(__file__).parent
+    checkout = here.parent / "results"
+    return checkout if checkout.is_dir() else here / "_results"
+
+
+def load_rows(paths: Iterable[Path]) -> pd.DataFrame:
+    """Return the rows of score files as one frame; UserError if one is damaged."""
+    records = []
+    for path in sorted(paths):
+        try:
+            records += [asdict(row) for row in read_rows(path)]
+        except ValueError as error:
+            raise UserError(f"{error}; delete it and measure again") from None
+    return pd.DataFrame(records)
+
+
+def choose(rows: pd.DataFrame, suite: str, budget: str = "", metrics: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the rows of one suite, and of one budget and some metrics if given; UserError if none is left."""
+    for column, wanted in (("suite", [suite]), ("budget", [budget] if budget else []), ("metric", list(metrics))):
+        if not wanted:
+            continue
+        known = sorted(rows[column].unique()) if len(rows) else []
+        for name in wanted:
+            if column == "metric" and name in {metric.partition("@")[0] for metric in known}:
+                continue
+            if name not in known:
+                raise suggest(f"{column} among the score rows", name, known)
+        keep = rows[column].isin(wanted)
+        if column == "metric":
+            keep |= rows[column].str.partition("@")[0].isin(wanted)
+        rows = rows[keep]
+    return rows
+
+
+def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return one line per table, metric, protocol and model.
+
+    Args:
+        rows: score rows.
+        reported: published numbers, with columns model, dataset, metric, value, error, source, comparable, note.
+
+    Returns:
+        Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, mean, low, high (95 %
+        t-interval over seeds), sampling_error (mean standard error within a run), measured and seeds (counts),
+        diverged (count), reason, rank (1 + number of models that are told apart as better; NaN for references
+        and models without a value), tied (rank shared), published, published_error, gap, comparable, source, note.
+    """
+    rows = rows.copy()
+    # What could not be measured has no protocol of its own and belongs to the metric's usual column.
+    rows["protocol"] = rows["protocol"].where(rows["status"] == "measured")
+    usual = rows.groupby([*TABLE, "metric"])["protocol"].transform(
+        lambda column: column.mode().iat[0] if column.notna().any() else ""
+    )
+    rows["protocol"] = rows["protocol"].fillna(usual)
+    keys = [*TABLE, "metric", "better", "protocol", "model", "role", "config_hash"]
+    lines = [
+        {**dict(zip(keys, key, strict=True)), **_summary(group)} for key, group in rows.groupby(keys, sort=False)
+    ]
+    frame = pd.DataFrame(lines)
+    frame[["rank", "tied"]] = _ranks(rows, frame)
+    return _add_published(frame, reported)
+
+
+def _summary(group: pd.DataFrame) -> dict[str, float | int | str]:
+    """Return mean, interval and counts of one model's seeds."""
+    values = group.loc[group["status"] == "measured", "value"]
+    mean = values.mean() if len(values) else math.nan
+    half = math.nan
+    if len(values) > 1:
+        half = stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    reasons = group.loc[group["status"] != "measured", "reason"]
+    return {
+        "mean": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "sampling_error": group["std_error"].mean(),
+        "measured": len(values),
+        "seeds": len(group),
+        "diverged": int((group["status"] == "diverged").sum()),
+        "reason": reasons.iat[0] if len(reasons) else "",
+    }
+
+
+def _ranks(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rank and tie of each line: models told apart by Welch's t-test, pairs corrected together."""
+    out = pd.DataFrame({"rank": math.nan, "tied": False}, index=frame.index)
+    keys = [*TABLE, "metric", "protocol"]
+    measured = rows[(rows["status"] == "measured")]
+    seeds = {
+        key: group["value"].to_numpy()
+        for key, group in measured.groupby([*keys, "model", "config_hash"], sort=False)
+    }
+    for key, lines in frame[(frame["role"] == "model") & frame["mean"].notna()].groupby(keys, sort=False):
+        sign = 1 if lines["better"].iat[0] == "higher" else -1
+        values = [
+            sign * seeds[(*key, model, config)]
+            for model, config in zip(lines["model"], lines["config_hash"], strict=True)
+        ]
+        better = _told_apart(values)
+        rank = 1 + better.sum(0)
+        out.loc[lines.index, "rank"] = rank
+        out.loc[lines.index, "tied"] = [int((rank == own).sum() > 1) == 1 for own in rank]
+    return out
+
+
+def _told_apart(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Return matrix [i, j]: is i better than j, with false discoveries held at 5 % over all pairs."""
+    count = len(values)
+    better = np.zeros((count, count), dtype=bool)
+    pairs = list(combinations(range(count), 2))
+    if not pairs:
+        return better
+    p = np.array([_p_value(values[i], values[j]) for i, j in pairs])
+    for (i, j), adjusted in zip(pairs, stats.false_discovery_control(p), strict=True):
+        if adjusted < FALSE_DISCOVERIES:
+            first = values[i].mean() > values[j].mean()
+            better[(i, j) if first else (j, i)] = True
+    return better
+
+
+def _p_value(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Welch's two-sided p; 1 where too few seeds allow no test."""
+    if len(a) < 2 or len(b) < 2:
+        return 1.0
+    if a.std() == 0 and b.std() == 0:
+        return 1.0 if a[0] == b[0] else 0.0
+    return float(stats.ttest_ind(a, b, equal_var=False).pvalue)
+
+
+def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFrame:
+    """Put published numbers of the same model, dataset and metric beside ours."""
+    if reported is None or reported.empty:
+        reported = pd.DataFrame(
+            columns=["model", "dataset", "metric", "value", "error", "source", "comparable", "note"]
+        )
+    extra = reported.rename(columns={"value": "published", "error": "published_error"})
+    merged = frame.merge(extra, how="left", on=["model", "dataset", "metric"])
+    merged["published"] = pd.to_numeric(merged["published"])
+    merged["gap"] = (merged["mean"] - merged["published"]).where(merged["comparable"] == True)  # noqa: E712
+    return merged
+
+
+def read_reported(folder: Path) -> pd.DataFrame:
+    """Return the published numbers kept in results/reported.csv; UserError if the file is missing."""
+    path = folder / "reported.csv"
+    if not path.is_file():
+        raise UserError(f"'{path}' is missing; make it with ganbench publish")
+    return pd.read_csv(path, keep_default_na=True).fillna({"note": ""})

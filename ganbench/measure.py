@@ -1,0 +1,280 @@
+"""From run folders to score rows: samples, features and metrics of finished runs, without training."""
+
+from __future__ import annotations
+
+import math
+import platform
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ganbench import __version__, registry
+from ganbench.datasets import Dataset
+from ganbench.features import Extractor, extract
+from ganbench.game import Game
+from ganbench.metrics import Features, Metric, Split
+from ganbench.record import ScoreRow, read_rows, seed_stream, write_rows
+from ganbench.registry import UserError
+from ganbench.suite import RunSpec
+from ganbench.train import Status, build
+
+CHUNK = 1000  # images drawn from one seed stream, so that the first n never depend on how many are drawn
+
+
+class Reference:
+    """The real side of all comparisons: images and their features, computed once per process.
+
+    Args:
+        data: the dataset, on the device that measures.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self._features: dict[tuple[str, str], Features] = {}
+        self._networks: dict[str, torch.nn.Module] = {}
+
+    def images(self, split: Split) -> Tensor:
+        """Return all images of a split, float32 in [0, 1]."""
+        return self.data.images[split].to(torch.float32) / 255
+
+    def extract(self, images: Tensor, name: str) -> Features:
+        """Return the features of any images; UserError if the extractor is not valid for them."""
+        extractor: Extractor = registry.extractors.get(name)
+        shape = tuple(images.shape[1:])
+        if extractor.shape is not None and extractor.shape != shape:
+            raise UserError(f"extractor {name} is for images of shape {extractor.shape}, not {shape}")
+        if name not in self._networks:
+            self._networks[name] = extractor.load().to(images.device)
+        return Features(*extract(self._networks[name], images))
+
+    def features(self, split: Split, name: str) -> Features:
+        """Return the features of a whole split."""
+        if (split, name) not in self._features:
+            self._features[split, name] = self.extract(self.images(split), name)
+        return self._features[split, name]
+
+
+class RunEvidence:
+    """What the protocols may ask about one run; see `ganbench.metrics.Evidence`."""
+
+    def __init__(self, game: Game, spec: RunSpec, reference: Reference) -> None:
+        self.game, self.spec, self.reference = game, spec, reference
+        self.samples, self.classes = spec.samples, reference.data.classes
+        self._chunks: list[Tensor] = []
+        self._features: dict[str, Features] = {}
+
+    def real(self, split: Split, n: int | None = None) -> Tensor:
+        return self.reference.images(split)[:n]
+
+    def fake(self, n: int | None = None) -> Tensor:
+        n = self.samples if n is None else n
+        while len(self._chunks) * CHUNK < n:
+            self._chunks.append(self._draw(len(self._chunks)))
+        return torch.cat(self._chunks)[:n]
+
+    def _draw(self, chunk: int) -> Tensor:
+        """Return one chunk of generated images in [0, 1] from its own seed stream."""
+        data = self.reference.data
+        device = data.images["train"].device
+        stream = seed_stream(data.name, self.spec.model, self.spec.seed, "sample", chunk)
+        generator = torch.Generator(device).manual_seed(stream)
+        noise = {
+            name: law.fill(torch.empty(CHUNK, *law.shape, device=device), generator)
+            for name, law in self.game.noise().items()
+            if not law.training_only
+        }
+        with torch.no_grad():
+            return self._to_pixels(self.game.sample(noise))
+
+    @staticmethod
+    def _to_pixels(images: Tensor) -> Tensor:
+        if not images.isfinite().all():
+            raise UserError("the model generates NaN or infinite pixels")
+        return ((images + 1) / 2).clamp(0, 1).to(torch.float32)
+
+    def features(self, source: Split | Literal["fake"], extractor: str, n: int | None = None) -> Features:
+        if source != "fake":
+            features, logits = self.reference.features(source, extractor)
+        else:
+            if extractor not in self._features:
+                self._features[extractor] = self.reference.extract(self.fake(), extractor)
+            features, logits = self._features[extractor]
+        return Features(features[:n], None if logits is None else logits[:n])
+
+    def extractor_id(self, extractor: str) -> str:
+        sha256 = registry.extractors.get(extractor).sha256
+        return f"{extractor}@sha256:{sha256[:12]}" if sha256 else extractor
+
+    def reconstructions(self, split: Split) -> Tensor:
+        reconstruct = self.game.reconstruct  # type: ignore[operator]
+        with torch.no_grad():
+            parts = [
+                self._to_pixels(cast(Tensor, reconstruct(part * 2 - 1))) for part in self.real(split).split(CHUNK)
+            ]
+        return torch.cat(parts)
+
+
+def restore(spec: RunSpec, data: Dataset, folder: Path) -> Game:
+    """Return the trained game of a run, in eval mode; UserError if its weights are damaged or do not fit."""
+    game = build(spec, data)
+    try:
+        weights = load_file(folder / "weights.safetensors")
+        for name, buffer in game.named_buffers():  # a fitted reference may hold fewer items than planned
+            if name in weights and weights[name].shape != buffer.shape:
+                owner, _, last = name.rpartition(".")
+                setattr(game.get_submodule(owner), last, torch.empty_like(weights[name]))
+        game.load_state_dict(weights)
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"weights in '{folder}' are damaged ({reason}); delete the folder to train anew"
+        ) from error
+    return game.to(data.images["train"].device).eval()
+
+
+def wanted(folder: Path, metrics: Sequence[str]) -> list[str]:
+    """Return those metrics of which the run folder has no row of the present version."""
+    try:
+        rows = {row.metric: row for row in read_rows(folder / "scores.csv")}
+    except (OSError, ValueError):
+        return list(metrics)
+    stale = []
+    for name in metrics:
+        prefix = f"{name} v{find(name)[0].version}"
+        if name not in rows or rows[name].protocol.partition(";")[0] != prefix:
+            stale.append(name)
+    return stale
+
+
+def find(name: str) -> tuple[Metric, str]:
+    """Return (metric, extractor) of "metric" or "metric@extractor"; UserError if one is unknown or missing."""
+    base, _, extractor = name.partition("@")
+    metric: Metric = registry.metrics.get(base)
+    if metric.needs_extractor == "no" and extractor:
+        raise UserError(f"metric {base} takes no extractor, got '{name}'")
+    if metric.needs_extractor != "no":
+        if not extractor:
+            raise UserError(f"metric {base} needs an extractor, for example {base}@lenet-mnist-v1")
+        registry.extractors.get(extractor)
+    return metric, extractor
+
+
+def measure(spec: RunSpec, folder: Path, reference: Reference, metrics: Sequence[str]) -> list[ScoreRow]:
+    """Measure a finished run, merge the rows into its scores.csv, and draw its sample grid.
+
+    Args:
+        spec: of the run.
+        folder: its folder.
+        reference: the real data, on the measuring device.
+        metrics: names as in a suite; only these are measured again.
+
+    Returns:
+        All rows of the run.
+    """
+    status = Status.read(folder)
+    if status is None:
+        raise UserError(f"run '{folder}' has not finished; continue it with ganbench run")
+    old: list[ScoreRow] = []
+    if (folder / "scores.csv").exists():
+        try:
+            old = [row for row in read_rows(folder / "scores.csv") if row.metric not in metrics]
+        except ValueError as error:
+            raise UserError(f"{error}; delete it to measure anew") from None
+    evidence = RunEvidence(restore(spec, reference.data, folder), spec, reference)
+    rows = old + [_score(name, evidence, status) for name in metrics]
+    if status.state != "diverged":
+        try:
+            draw_grid(evidence.fake(100), folder / "samples.png")
+        except UserError:
+            pass  # rows say why there is no picture
+    write_rows(folder / "scores.csv", rows)
+    return rows
+
+
+def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
+    """Return the row of one metric; what cannot be measured is a row with NaN and the reason."""
+    metric, extractor = find(name)
+    spec, game = evidence.spec, evidence.game
+    value = std_error = math.nan
+    n, protocol, detail, reason = 0, "", "", ""
+    if status.state == "diverged":
+        state, reason = "diverged", status.reason
+    elif not callable(getattr(game, metric.ability, None)):
+        state, reason = "unavailable", f"the game has no {metric.ability}"
+    else:
+        try:
+            score = metric.compute(evidence, extractor)
+            state, n, protocol, detail = "measured", score.n, score.protocol, score.detail
+            value, std_error = score.value, score.std_error
+        except UserError as error:
+            state, reason = "failed", str(error)
+    return ScoreRow(
+        suite=spec.suite,
+        version=spec.version,
+        budget=spec.budget,
+        dataset=spec.dataset,
+        model=spec.model,
+        role=game.role,
+        league=game.league,
+        config_hash=spec.config_hash,
+        seed=spec.seed,
+        metric=name,
+        better=metric.better,
+        value=value,
+        std_error=std_error,
+        n=n,
+        protocol="; ".join(part for part in (f"{name} v{metric.version}", _weights_rule(spec), protocol) if part),
+        detail=detail,
+        status=state,
+        reason=reason,
+        provenance=_provenance(status.device, status.torch),
+    )
+
+
+def _weights_rule(spec: RunSpec) -> str:
+    return f"weights averaged with decay {spec.ema}" if spec.ema else "weights of the last round"
+
+
+@cache
+def _provenance(device: str, torch_version: str) -> str:
+    """Return versions, commit and hardware of a number."""
+    libraries = " ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "scikit-learn"))
+    return (
+        f"ganbench {__version__}{_commit()}; trained on {device} with torch {torch_version}; "
+        f"measured with torch {torch.__version__} {libraries}; {platform.machine()} {platform.system()}"
+    )
+
+
+def _commit() -> str:
+    """Return the commit of the checkout that the package runs from, or nothing."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return ""
+    try:
+        command = ["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"]
+        return " " + subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def draw_grid(images: Tensor, path: Path, columns: int = 10) -> None:
+    """Draw images (n, channels, height, width) in [0, 1] as a grid, enlarged to about 28 pixels a side."""
+    n, channels, height, width = images.shape
+    pad = torch.zeros(-n % columns, channels, height, width, device=images.device)
+    cells = torch.cat([images, pad]).unflatten(0, (-1, columns))
+    zoom = max(1, round(28 / height))
+    grid = cells.permute(0, 3, 1, 4, 2).reshape(-1, columns * width, channels)
+    grid = grid.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
+    pixels = (grid * 255).round().to(torch.uint8).cpu().numpy()
+    picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    temporary = path.with_suffix(".part.png")
+    picture.save(temporary)
+    temporary.replace(path)

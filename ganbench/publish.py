@@ -1,0 +1,51 @@
+"""From finished runs to the committed files of results/: score rows, leaderboards, published numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ganbench import registry
+from ganbench.leaderboard import aggregate, choose, load_rows, read_reported
+from ganbench.record import write_whole
+from ganbench.registry import UserError
+from ganbench.report import render
+
+REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note"]
+
+
+def reported() -> pd.DataFrame:
+    """Return the published numbers that stand in the models' own files."""
+    lines = [
+        {"model": name, **{key: getattr(number, key) for key in REPORTED[1:]}}
+        for name in registry.models.names()
+        for number in registry.models.get(name).published
+    ]
+    return pd.DataFrame(lines, columns=REPORTED)
+
+
+def publish_rows(suite: str, budget: str, out: Path, results: Path) -> list[Path]:
+    """Write results/scores, leaderboards and reported.csv for one suite and budget; return the files written."""
+    paths = list((out / suite).glob("*/*/scores.csv"))
+    if not paths:
+        raise UserError(f"no score rows of suite {suite} in {out}/{suite}; make some with ganbench run")
+    rows = choose(load_rows(paths), suite, budget)
+    rows = rows.sort_values(["model", "config_hash", "seed"], kind="stable")
+    version = rows["version"].max()
+    rows = rows[rows["version"] == version]
+    scores = results / "scores" / f"{suite}-v{version}-{budget}.csv"
+    write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
+    write_whole(scores, rows.to_csv(index=False, lineterminator="\n"))
+    return [results / "reported.csv", scores, *write_leaderboards(scores, results)]
+
+
+def write_leaderboards(scores: Path, results: Path) -> list[Path]:
+    """Write the leaderboard of one committed score file as markdown and CSV; return both paths."""
+    frame = aggregate(load_rows([scores]), read_reported(results))
+    written = []
+    for form in ("md", "csv"):
+        path = results / "leaderboards" / f"{scores.stem}.{form}"
+        write_whole(path, render(frame, form))
+        written.append(path)
+    return written

@@ -1,0 +1,196 @@
+"""Leaderboard frame -> terminal, markdown, CSV, HTML and LaTeX. Formatting happens here and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from ganbench.leaderboard import TABLE
+
+FORMATS = ("rich", "md", "csv", "html", "latex")
+ARROWS = {"higher": "↑", "lower": "↓"}
+LEGEND = (
+    "mean ± half width of the 95 % t-interval over training seeds; rank = 1 + number of models told apart as "
+    "better (Welch's t-test, false discovery rate 5 %), = marks ties; seeds = measured/trained; floor and ceiling "
+    "are references outside the ranking; ↑ higher is better, ↓ lower is better"
+)
+
+
+def number(mean: float, half: float = math.nan) -> str:
+    """Return a mean to the digits that its interval supports, as "3.21 ± 0.04"; a dash for NaN."""
+    if math.isnan(mean):
+        return "–"
+    if math.isnan(half) or half == 0:
+        return f"{mean:.4g}"
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def tables(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, list[str]]]:
+    """Yield (title, wide table of text, comparison with published numbers, footnotes) of each leaderboard."""
+    for key, part in frame.groupby(TABLE, sort=True):
+        suite, version, budget, dataset, league = key
+        title = f"{suite} v{version}, budget {budget}, {dataset}, {league}"
+        yield title, _wide(part), _comparison(part), _footnotes(part)
+
+
+def _columns(part: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return (metric, protocol) -> heading; protocols that differ never share a column."""
+    headings: dict[tuple[str, str], str] = {}
+    for metric, protocol, better in (
+        part[["metric", "protocol", "better"]].drop_duplicates().itertuples(index=False)
+    ):
+        twins = sum(name == metric for name, _ in headings)
+        headings[metric, protocol] = f"{metric} {ARROWS[better]}" + (f" [{twins + 1}]" if twins else "")
+    return headings
+
+
+def _wide(part: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per model, sorted by the first metric: best model first, references last."""
+    headings = _columns(part)
+    several = part.groupby("model")["config_hash"].nunique()
+    first = next(iter(headings))
+    lines = []
+    for (model, config), own in part.groupby(["model", "config_hash"], sort=False):
+        cells = {(row.metric, row.protocol): row for row in own.itertuples()}
+        lead = cells.get(first)
+        role = own["role"].iat[0]
+        line = {
+            "rank": _rank(lead) if role == "model" else role,
+            "model": f"{model} ({config})" if several[model] > 1 else model,
+            "seeds": f"{own['measured'].max()}/{own['seeds'].max()}",
+        }
+        for place, heading in headings.items():
+            line[heading] = _cell(cells.get(place))
+        missing = lead is None or math.isnan(lead.mean)
+        order = 0.0 if missing else (lead.mean if lead.better == "lower" else -lead.mean)
+        lines.append(((role != "model", missing, order), line))
+    return pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])])
+
+
+def _rank(row: object) -> str:
+    rank = getattr(row, "rank", math.nan)
+    return "–" if math.isnan(rank) else f"{int(rank)}{'=' if row.tied else ''}"  # type: ignore[attr-defined]
+
+
+def _cell(row: object) -> str:
+    if row is None:
+        return ""
+    if row.diverged and not row.measured:  # type: ignore[attr-defined]
+        return "diverged"
+    return number(row.mean, row.high - row.mean)  # type: ignore[attr-defined]
+
+
+def _comparison(part: pd.DataFrame) -> pd.DataFrame:
+    """Return ours beside the published numbers, and whether ours reproduces them."""
+    lines = []
+    for row in part[part["published"].notna()].itertuples():
+        half = row.high - row.mean
+        if row.comparable is not True:
+            verdict = "not comparable"
+        elif math.isnan(row.mean):
+            verdict = "no value"
+        else:
+            slack = 0.0 if math.isnan(row.published_error) else row.published_error
+            reach = (0.0 if math.isnan(half) else half) + slack
+            verdict = "reproduces" if abs(row.gap) <= reach else "does not reproduce"
+        lines.append(
+            {
+                "model": row.model,
+                "metric": row.metric,
+                "ours": number(row.mean, half),
+                "published": number(row.published, row.published_error),
+                "gap": "–" if math.isnan(row.gap) else f"{row.gap:+.4g}",
+                "verdict": verdict,
+                "source and differences": "; ".join(text for text in (row.source, row.note) if text),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _footnotes(part: pd.DataFrame) -> list[str]:
+    """Return the legend, the protocol of each column, and what diverged or is missing and why."""
+    notes = [LEGEND]
+    headings = _columns(part)
+    notes += [f"{heading}: {protocol}" for (_, protocol), heading in headings.items() if protocol]
+    lost = part[(part["measured"] < part["seeds"]) & (part["reason"] != "")]
+    for (model, reason), group in lost.groupby(["model", "reason"], sort=False):
+        if group["diverged"].any():
+            row = group.iloc[0]
+            notes.append(f"{model}: {row['diverged']} of {row['seeds']} seeds diverged, first: {reason}")
+    failed = lost[lost["diverged"] == 0]
+    for (metric, reason), group in failed.groupby(["metric", "reason"], sort=False):
+        models = ", ".join(dict.fromkeys(group["model"]))
+        notes.append(f"{metric} not measured for {models}: {reason}")
+    return notes
+
+
+def render(frame: pd.DataFrame, form: str, console: Console | None = None) -> str:
+    """Return the leaderboards of a frame in one of FORMATS; "rich" prints to the console and returns nothing."""
+    if form == "csv":
+        return frame.to_csv(index=False, lineterminator="\n")
+    if form == "rich":
+        _print(frame, console or Console())
+        return ""
+    text = io.StringIO()
+    for title, wide, comparison, notes in tables(frame):
+        parts = [wide] + ([comparison] if len(comparison) else [])
+        if form == "md":
+            text.write(f"## {title}\n\n")
+            for table in parts:
+                text.write(table.to_markdown(index=False, disable_numparse=True) + "\n\n")
+            text.write("\n".join(f"- {note}" for note in notes) + "\n\n")
+        elif form == "html":
+            text.write(f"<h2>{title}</h2>\n")
+            for table in parts:
+                text.write(table.to_html(index=False, border=0) + "\n")
+            text.write("<ul>" + "".join(f"<li>{note}</li>\n" for note in notes) + "</ul>\n")
+        else:
+            for table in parts:
+                style = table.style.hide(axis="index").format(escape="latex")
+                text.write(style.to_latex(hrules=True, caption=title) + "\n")
+            text.write("".join(f"% {note}\n" for note in notes))
+    return text.getvalue()
+
+
+def _print(frame: pd.DataFrame, console: Console) -> None:
+    """Print to a terminal, folding the metrics into several tables where it is too narrow for one."""
+    for title, wide, comparison, notes in tables(frame):
+        heads, metrics = list(wide.columns[:3]), list(wide.columns[3:])
+        room = console.width - sum(_width(wide, name) for name in heads) - 1
+        block: list[str] = []
+        blocks = [block]
+        for name in metrics:
+            if block and sum(_width(wide, other) for other in [*block, name]) > room:
+                block = []
+                blocks.append(block)
+            block.append(name)
+        for names in blocks:
+            console.print(_rich(wide[heads + names], title))
+        if len(comparison):
+            console.print(_rich(comparison, "beside published numbers"))
+        for note in notes:
+            console.print(note, style="dim", highlight=False, markup=False)
+
+
+def _width(table: pd.DataFrame, name: str) -> int:
+    return max(*(len(word) for word in _heading(name).split("\n")), int(table[name].str.len().max())) + 3
+
+
+def _heading(name: str) -> str:
+    return name.replace("@", "\n@").replace(" ↑", " ↑").replace(" ↓", " ↓")
+
+
+def _rich(table: pd.DataFrame, title: str) -> Table:
+    out = Table(title=title, title_justify="left")
+    for name in table.columns:
+        prose = name in ("model", "metric", "source and differences", "verdict")
+        out.add_column(_heading(name), justify="left" if prose else "right", no_wrap=not prose)
+    for row in table.itertuples(index=False):
+        out.add_row(*map(str, row))
+    return out

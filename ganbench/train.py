@@ -1,0 +1,233 @@
+"""From run specifications to run folders: one loop for every game, all seeds at once or one after another."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from ganbench import registry
+from ganbench.datasets import Dataset
+from ganbench.game import Game, Model
+from ganbench.record import fingerprint, seed_stream, write_whole
+from ganbench.registry import UserError
+from ganbench.stack import Stack, scale
+from ganbench.suite import RunSpec, write_spec
+
+LOGGED = 200  # lines of log.csv per run, at most
+Progress = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What became of a run; written last, so that its presence says that the folder is complete."""
+
+    state: str
+    round: int
+    reason: str = ""
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+    device: str = ""
+    torch: str = torch.__version__
+
+    @staticmethod
+    def read(folder: Path) -> Status | None:
+        """Return the status of a run folder, None if the run is not finished."""
+        try:
+            return Status(**json.loads((folder / "status.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def pending(specs: Sequence[RunSpec], out: Path) -> list[RunSpec]:
+    """Return the runs that have not come to an end."""
+    return [spec for spec in specs if Status.read(spec.folder(out)) is None]
+
+
+def stacks(game: Game, device: torch.device) -> bool:
+    """Tell whether seeds are stepped in one call: on CPU only small dense networks gain from it."""
+    if device.type != "cpu":
+        return True
+    size = sum(parameter.numel() for parameter in game.parameters())
+    return game.config.backbone.kind == "mlp" and size < 500_000
+
+
+def build(spec: RunSpec, data: Dataset) -> Game:
+    """Return the game of a run with its initial weights."""
+    model: Model = registry.models.get(spec.model)
+    game = model.build(data.facts, spec.settings, seed_stream(data.name, spec.model, spec.seed, "init"))
+    owners = [
+        sum(n == net or n.startswith(f"{net}.") for p in game.players for net in p.nets)
+        for n, _ in game.named_parameters()
+    ]
+    if any(count != 1 for count in owners):
+        raise UserError(f"model {spec.model}: every parameter must belong to exactly one player")
+    return game
+
+
+def train(
+    specs: Sequence[RunSpec],
+    data: Dataset,
+    out: Path,
+    progress: Progress = lambda done, speed: None,
+    checkpoint_seconds: float = 15.0,
+    stop_after: int | None = None,
+) -> None:
+    """Train the seeds of one model and write their run folders; a broken-off training goes on where it stopped.
+
+    Args:
+        specs: runs that differ in their seed only, none of them finished.
+        data: their dataset, on the training device.
+        out: folder of all runs.
+        progress: called with (rounds just played, images/s) about ten times a second.
+        checkpoint_seconds: time between two checkpoints.
+        stop_after: leave after so many rounds with a checkpoint, as an interrupted run would.
+
+    Raises:
+        UserError: batch larger than the training set, damaged checkpoint, unwritable folder.
+    """
+    if specs[0].batch > len(data.images["train"]):
+        raise UserError(f"batch {specs[0].batch} is larger than the {len(data.images['train'])} training images")
+    first = build(specs[0], data)
+    if not first.players:
+        for spec in specs:
+            _fit(spec, data, out)
+            progress(spec.rounds, 0.0)
+        return
+    groups = [list(specs)] if stacks(first, data.images["train"].device) else [[spec] for spec in specs]
+    for group in groups:
+        for part in _regroup(group, out):
+            _train_group(part, data, out, progress, checkpoint_seconds, stop_after)
+
+
+def _regroup(specs: list[RunSpec], out: Path) -> list[list[RunSpec]]:
+    """Put seeds that share a checkpoint together, so that they go on as they began; the rest are one group."""
+    left = {spec.hash: spec for spec in specs}
+    groups = []
+    for path in sorted(_checkpoint(specs, out).parent.glob("checkpoint-*.json")):
+        hashes = json.loads(path.read_text(encoding="utf-8"))
+        if all(name in left for name in hashes):
+            groups.append([left.pop(name) for name in hashes])
+    return groups + ([list(left.values())] if left else [])
+
+
+def _checkpoint(specs: Sequence[RunSpec], out: Path) -> Path:
+    name = fingerprint([spec.hash for spec in specs])
+    return out / specs[0].suite / specs[0].model / f"checkpoint-{name}.pt"
+
+
+def _train_group(
+    specs: list[RunSpec],
+    data: Dataset,
+    out: Path,
+    progress: Progress,
+    checkpoint_seconds: float,
+    stop_after: int | None,
+) -> None:
+    spec, path = specs[0], _checkpoint(specs, out)
+    games = [build(each, data) for each in specs]
+    stack = Stack(games, [s.seed for s in specs], data, spec.model, spec.batch, spec.rounds, spec.ema)
+    log = _resume(stack, path)
+    write_whole(path.with_suffix(".json"), json.dumps([each.hash for each in specs]))
+    every = max(1, spec.rounds // LOGGED)
+    end = spec.rounds if stop_after is None else min(spec.rounds, stop_after)
+    began = told = saved = time.monotonic()
+    start, told_round, told_position = stack.round, stack.round, stack.position
+    first_position = stack.position
+    while stack.round < end:
+        losses = stack.play_round()
+        if stack.round % every == 0 or stack.round == spec.rounds:
+            log.append((stack.round, {name: loss.tolist() for name, loss in losses.items()}))
+            if bool((stack.first_bad > 0).all()):
+                break
+        now = time.monotonic()
+        if now - told > 0.1:
+            images = (stack.position - told_position) * spec.batch * len(specs)
+            progress((stack.round - told_round) * len(specs), images / (now - told))
+            told, told_round, told_position = now, stack.round, stack.position
+        if now - saved > checkpoint_seconds:
+            _save(stack, log, path)
+            saved = time.monotonic()
+    if stack.round == end < spec.rounds:
+        _save(stack, log, path)
+        return
+    stack.check_parameters()
+    seconds = time.monotonic() - began
+    speed = (stack.position - first_position) * spec.batch * len(specs) / max(seconds, 1e-9)
+    for index, each in enumerate(specs):
+        bad = int(stack.first_bad[index])
+        status = Status(
+            state="diverged" if bad > 0 else "finished",
+            round=bad if bad > 0 else stack.round,
+            reason=f"NaN or infinite loss or weights at round {bad}" if bad > 0 else "",
+            seconds=seconds / len(specs) * (spec.rounds / max(stack.round - start, 1)),
+            images_per_second=speed,
+            device=device_name(stack.device),
+        )
+        _finish(each, out, stack.weights(index), _log_text(log, index), status)
+    progress((spec.rounds - told_round) * len(specs), speed)
+    path.unlink(missing_ok=True)
+    path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _save(stack: Stack, log: list[Any], path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({"stack": stack.state(), "log": log}, buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def _resume(stack: Stack, path: Path) -> list[Any]:
+    """Restore the stack from its checkpoint, if there is one, and return the log so far."""
+    if not path.exists():
+        return []
+    try:
+        saved = torch.load(path, map_location=stack.device, weights_only=True)
+        stack.restore(saved["stack"])
+    except Exception as error:
+        raise UserError(
+            f"checkpoint '{path}' is damaged ({type(error).__name__}); delete it to train this model anew"
+        ) from error
+    return saved["log"]
+
+
+def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:
+    """Fit a reference and write its run folder."""
+    game = build(spec, data)
+    began = time.monotonic()
+    game.fit(scale(data.images["train"], torch.float32), seed_stream(data.name, spec.model, spec.seed, "fit"))
+    weights = {name: value.detach().cpu().contiguous() for name, value in game.state_dict().items()}
+    device = device_name(data.images["train"].device)
+    _finish(spec, out, weights, "round\n", Status("finished", 0, "", time.monotonic() - began, 0.0, device))
+
+
+def _finish(spec: RunSpec, out: Path, weights: dict[str, Tensor], log: str, status: Status) -> None:
+    folder = spec.folder(out)
+    write_whole(folder / "spec.json", write_spec(spec))
+    write_whole(folder / "log.csv", log)
+    write_whole(folder / "weights.safetensors", save_tensors(weights))
+    write_whole(folder / "status.json", json.dumps(status.__dict__, indent=1) + "\n")
+
+
+def _log_text(log: list[Any], index: int) -> str:
+    """Return log.csv of one seed: round, then each player's loss at full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    players = list(log[0][1]) if log else []
+    writer.writerow(["round", *(f"{player}_loss" for player in players)])
+    for round_, losses in log:
+        writer.writerow([round_, *(repr(losses[player][index]) for player in players)])
+    return text.getvalue()
+
+
+def device_name(device: torch.device) -> str:
+    """Return "cpu" or the name of the accelerator."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
