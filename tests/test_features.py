@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ from ganbench.features import classifiers, extract, inception, train
 from ganbench.registry import UserError, extractors
 
 SHIPPED = ("lenet-mnist-v1", "lenet-fashion-v1", "mlp-digits-v1")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Use one thread: on busy cores the threads of small networks mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def images(n: int, *shape: int) -> Tensor:
