@@ -25,7 +25,7 @@ def number(mean: float, half: float = math.nan) -> str:
     """Return a mean to the digits that its interval supports, as "3.21 ± 0.04"; a dash for NaN."""
     if math.isnan(mean):
         return "–"
-    if math.isnan(half) or half == 0:
+    if not math.isfinite(half) or half == 0 or abs(mean) >= 1e6:
         return f"{mean:.4g}"
     digits = max(0, 1 - math.floor(math.log10(half)))
     return f"{mean:.{digits}f} ± {half:.{digits}f}"

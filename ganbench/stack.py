@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -137,7 +137,7 @@ class Stack:
         for name, average in self.averaged.items():
             average.lerp_(self.parameters[name].detach(), 1 - self.ema)
         self.round += 1
-        self._note_bad(list(losses.values()))
+        self._note_bad(losses.values())
         return losses
 
     def _draw(self) -> tuple[Tensor, dict[str, Tensor]]:
@@ -169,19 +169,20 @@ class Stack:
         if isinstance(rule, SGD):
             group["momentum"] = rule.momentum_at(self.round)
         for parameter, gradient in zip(group["params"], gradients, strict=True):
-            parameter.grad = gradient
+            # vmap returns transposed gradients, whose strides the fused CPU kernel would ignore.
+            parameter.grad = gradient.contiguous()
         optimiser.step()
         optimiser.zero_grad()
 
-    def _note_bad(self, losses: Sequence[Tensor]) -> None:
-        """Remember the first round in which a seed's loss was NaN or infinite, without asking the device."""
-        bad = ~torch.stack([loss.isfinite() for loss in losses]).all(0)
-        self.first_bad = torch.where((self.first_bad < 0) & bad, self.round, self.first_bad)
+    def _note_bad(self, tensors: Iterable[Tensor]) -> None:
+        """Remember the first round in which a seed held NaN or infinity, without asking the device."""
+        finite = [tensor.detach().reshape(len(self.seeds), -1).isfinite().all(1) for tensor in tensors]
+        bad = (self.first_bad < 0) & ~torch.stack(finite).all(0)
+        self.first_bad = torch.where(bad, self.round, self.first_bad)
 
     def check_parameters(self) -> None:
         """Count a seed whose parameters are NaN or infinite as bad from this round on."""
-        finite = [p.detach().flatten(1).isfinite().all(1).to(self.dtype).log() for p in self.parameters.values()]
-        self._note_bad(finite)
+        self._note_bad(self.parameters.values())
 
     def weights(self, index: int) -> dict[str, Tensor]:
         """Return the weights of one seed that are evaluated: averaged ones if there are any, and the buffers."""

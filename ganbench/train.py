@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,22 @@ def train(
             progress(spec.rounds, 0.0)
         return
     groups = [list(specs)] if stacks(first, data.images["train"].device) else [[spec] for spec in specs]
-    for group in groups:
-        for part in _regroup(group, out):
-            _train_group(part, data, out, progress, checkpoint_seconds, stop_after)
+    together = len(groups) == 1 and data.images["train"].device.type == "cpu"
+    with _threads(1 if together else torch.get_num_threads()):
+        for group in groups:
+            for part in _regroup(group, out):
+                _train_group(part, data, out, progress, checkpoint_seconds, stop_after)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use so many CPU threads: networks small enough to stack lose more to waking them than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _regroup(specs: list[RunSpec], out: Path) -> list[list[RunSpec]]:
