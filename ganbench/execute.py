@@ -18,8 +18,9 @@ import torch
 from ganbench import datasets, registry
 from ganbench.measure import Reference, measure, wanted
 from ganbench.registry import UserError
+from ganbench.runs import Status, pending
 from ganbench.suite import RunSpec
-from ganbench.train import Status, pending, train
+from ganbench.train import train
 
 Tell = Callable[[str, str, int, float], None]
 """Called with (model, "train" or "measure", work just done, images/s)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Literal, cast
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ganbench import __version__, registry
@@ -23,8 +22,8 @@ from ganbench.game import Game
 from ganbench.metrics import Features, Metric, Split
 from ganbench.record import ScoreRow, read_rows, seed_stream, write_rows
 from ganbench.registry import UserError
+from ganbench.runs import Status, restore
 from ganbench.suite import RunSpec
-from ganbench.train import Status, build
 
 CHUNK = 1000  # images drawn from one seed stream, so that the first n never depend on how many are drawn
 
@@ -114,30 +113,10 @@ class RunEvidence:
         return f"{extractor}@sha256:{sha256[:12]}" if sha256 else extractor
 
     def reconstructions(self, split: Split) -> Tensor:
-        reconstruct = self.game.reconstruct  # type: ignore[operator]
+        reconstruct = cast(Callable[[Tensor], Tensor], self.game.reconstruct)
         with torch.no_grad():
-            parts = [
-                self._to_pixels(cast(Tensor, reconstruct(part * 2 - 1))) for part in self.real(split).split(CHUNK)
-            ]
+            parts = [self._to_pixels(reconstruct(part * 2 - 1)) for part in self.real(split).split(CHUNK)]
         return torch.cat(parts)
-
-
-def restore(spec: RunSpec, data: Dataset, folder: Path) -> Game:
-    """Return the trained game of a run, in eval mode; UserError if its weights are damaged or do not fit."""
-    game = build(spec, data)
-    try:
-        weights = load_file(folder / "weights.safetensors")
-        for name, buffer in game.named_buffers():  # a fitted reference may hold fewer items than planned
-            if name in weights and weights[name].shape != buffer.shape:
-                owner, _, last = name.rpartition(".")
-                setattr(game.get_submodule(owner), last, torch.empty_like(weights[name]))
-        game.load_state_dict(weights)
-    except Exception as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(
-            f"weights in '{folder}' are damaged ({reason}); delete the folder to train anew"
-        ) from error
-    return game.to(data.images["train"].device).eval()
 
 
 def wanted(folder: Path, metrics: Sequence[str]) -> list[str]:

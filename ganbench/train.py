@@ -8,50 +8,21 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
-from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.game import Game, Model
+from ganbench.game import Game
 from ganbench.record import fingerprint, seed_stream, write_whole
 from ganbench.registry import UserError
+from ganbench.runs import Status, build, write_run
 from ganbench.stack import Stack, scale
-from ganbench.suite import RunSpec, write_spec
+from ganbench.suite import RunSpec
 
 LOGGED = 200  # lines of log.csv per run, at most
 Progress = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class Status:
-    """What became of a run; written last, so that its presence says that the folder is complete."""
-
-    state: str
-    round: int
-    reason: str = ""
-    seconds: float = 0.0
-    images_per_second: float = 0.0
-    device: str = ""
-    torch: str = torch.__version__
-
-    @staticmethod
-    def read(folder: Path) -> Status | None:
-        """Return the status of a run folder, None if the run is not finished."""
-        try:
-            return Status(**json.loads((folder / "status.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-
-
-def pending(specs: Sequence[RunSpec], out: Path) -> list[RunSpec]:
-    """Return the runs that have not come to an end."""
-    return [spec for spec in specs if Status.read(spec.folder(out)) is None]
 
 
 def stacks(game: Game, device: torch.device) -> bool:
@@ -60,19 +31,6 @@ def stacks(game: Game, device: torch.device) -> bool:
         return True
     size = sum(parameter.numel() for parameter in game.parameters())
     return game.config.backbone.kind == "mlp" and size < 500_000
-
-
-def build(spec: RunSpec, data: Dataset) -> Game:
-    """Return the game of a run with its initial weights."""
-    model: Model = registry.models.get(spec.model)
-    game = model.build(data.facts, spec.settings, seed_stream(data.name, spec.model, spec.seed, "init"))
-    owners = [
-        sum(n == net or n.startswith(f"{net}.") for p in game.players for net in p.nets)
-        for n, _ in game.named_parameters()
-    ]
-    if any(count != 1 for count in owners):
-        raise UserError(f"model {spec.model}: every parameter must belong to exactly one player")
-    return game
 
 
 def train(
@@ -114,7 +72,7 @@ def train(
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Let torch use so many CPU threads: networks small enough to stack lose more to waking them than they gain."""
+    """Let torch use so many CPU threads: networks small enough to stack lose more to waking them than gain."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -187,7 +145,7 @@ def _train_group(
             images_per_second=speed,
             device=device_name(stack.device),
         )
-        _finish(each, out, stack.weights(index), _log_text(log, index), status)
+        write_run(each, out, stack.weights(index), _log_text(log, index), status)
     progress((spec.rounds - told_round) * len(specs), speed)
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
@@ -220,15 +178,7 @@ def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:
     game.fit(scale(data.images["train"], torch.float32), seed_stream(data.name, spec.model, spec.seed, "fit"))
     weights = {name: value.detach().cpu().contiguous() for name, value in game.state_dict().items()}
     device = device_name(data.images["train"].device)
-    _finish(spec, out, weights, "round\n", Status("finished", 0, "", time.monotonic() - began, 0.0, device))
-
-
-def _finish(spec: RunSpec, out: Path, weights: dict[str, Tensor], log: str, status: Status) -> None:
-    folder = spec.folder(out)
-    write_whole(folder / "spec.json", write_spec(spec))
-    write_whole(folder / "log.csv", log)
-    write_whole(folder / "weights.safetensors", save_tensors(weights))
-    write_whole(folder / "status.json", json.dumps(status.__dict__, indent=1) + "\n")
+    write_run(spec, out, weights, "round\n", Status("finished", 0, "", time.monotonic() - began, 0.0, device))
 
 
 def _log_text(log: list[Any], index: int) -> str:

@@ -1,0 +1,86 @@
+"""The folder of a run: its game, its status and its files. Training writes it, measuring reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from ganbench import registry
+from ganbench.datasets import Dataset
+from ganbench.game import Game, Model
+from ganbench.record import seed_stream, write_whole
+from ganbench.registry import UserError
+from ganbench.suite import RunSpec, write_spec
+
+
+@dataclass(frozen=True)
+class Status:
+    """What became of a run; written last, so that its presence says that the folder is complete."""
+
+    state: str
+    round: int
+    reason: str = ""
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+    device: str = ""
+    torch: str = torch.__version__
+
+    @staticmethod
+    def read(folder: Path) -> Status | None:
+        """Return the status of a run folder, None if the run is not finished."""
+        try:
+            return Status(**json.loads((folder / "status.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def pending(specs: Sequence[RunSpec], out: Path) -> list[RunSpec]:
+    """Return the runs that have not come to an end."""
+    return [spec for spec in specs if Status.read(spec.folder(out)) is None]
+
+
+def build(spec: RunSpec, data: Dataset) -> Game:
+    """Return the game of a run with its initial weights."""
+    model: Model = registry.models.get(spec.model)
+    game = model.build(data.facts, spec.settings, seed_stream(data.name, spec.model, spec.seed, "init"))
+    owners = [
+        sum(n == net or n.startswith(f"{net}.") for p in game.players for net in p.nets)
+        for n, _ in game.named_parameters()
+    ]
+    if any(count != 1 for count in owners):
+        raise UserError(f"model {spec.model}: every parameter must belong to exactly one player")
+    return game
+
+
+def write_run(spec: RunSpec, out: Path, weights: Mapping[str, Tensor], log: str, status: Status) -> None:
+    """Write the folder of a run that has come to an end, the status last."""
+    folder = spec.folder(out)
+    write_whole(folder / "spec.json", write_spec(spec))
+    write_whole(folder / "log.csv", log)
+    write_whole(folder / "weights.safetensors", save_tensors(dict(weights)))
+    write_whole(folder / "status.json", json.dumps(asdict(status), indent=1) + "\n")
+
+
+def restore(spec: RunSpec, data: Dataset, folder: Path) -> Game:
+    """Return the trained game of a run, in eval mode; UserError if its weights are damaged or do not fit."""
+    game = build(spec, data)
+    try:
+        weights = load_file(folder / "weights.safetensors")
+        for name, buffer in game.named_buffers():  # a fitted reference may hold fewer items than planned
+            if name in weights and weights[name].shape != buffer.shape:
+                owner, _, last = name.rpartition(".")
+                setattr(game.get_submodule(owner), last, torch.empty_like(weights[name]))
+        game.load_state_dict(weights)
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"weights in '{folder}' are damaged ({reason}); delete the folder to train anew"
+        ) from error
+    return game.to(data.images["train"].device).eval()
