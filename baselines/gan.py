@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganbench.game import SGD, Adam, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
@@ -94,10 +94,11 @@ class GAN(Game):
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.D = config.backbone.make_critic(data.shape)
         if config.mean_start:
-            bias = self.G.layers[-1].bias
-            mean = data.mean.flatten().clamp(1e-3, 1 - 1e-3)
+            head = self.G.layers[-1]
+            if not isinstance(head, nn.Linear):
+                raise ValueError("mean_start needs the mlp backbone")
             with torch.no_grad():
-                bias.copy_(torch.logit(mean))
+                head.bias.copy_(torch.logit(data.mean.flatten().clamp(1e-3, 1 - 1e-3)))
 
     def noise(self) -> dict[str, Law]:
         size = self.config.latent

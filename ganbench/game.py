@@ -352,7 +352,7 @@ class Model:
         """Return the typed config and players that plain settings describe; UserError names a bad value."""
         names = {player.name for player in self.game.players}
         try:
-            config = from_json(type(self.defaults), {k: v for k, v in settings.items() if k not in names})
+            config: Config = from_json(type(self.defaults), {k: v for k, v in settings.items() if k not in names})
             players = tuple(
                 from_json(Player, {**settings[p.name], "name": p.name, "nets": list(p.nets)})
                 for p in self.game.players
@@ -372,7 +372,7 @@ class Model:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                game = self.game(data, config)  # type: ignore[call-arg]
+                game = self.game(data, config)
             except ValueError as error:
                 raise UserError(f"{self.name} cannot play on {data.name}: {error}") from None
         game.players = players

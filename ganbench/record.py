@@ -10,7 +10,6 @@ import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,9 +25,13 @@ class Record:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
-@cache
+_adapters: dict[Any, TypeAdapter[Any]] = {}  # building one is slow, and score files have many rows
+
+
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def to_json(record: Any) -> Any:
@@ -36,7 +39,7 @@ def to_json(record: Any) -> Any:
     return _adapter(type(record)).dump_python(record, mode="json")
 
 
-def from_json(kind: type[R] | Any, values: Any) -> R:
+def from_json(kind: type[R], values: Any) -> R:
     """Return the record of type `kind` that the plain values describe; ValueError names the bad field."""
     try:
         return _adapter(kind).validate_json(json.dumps(values), strict=True)
