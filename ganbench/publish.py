@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,8 @@ from ganbench.record import write_whole
 from ganbench.registry import UserError
 from ganbench.report import render
 
+# In a README: <!-- leaderboard SCORES METRIC,METRIC --> table <!-- end leaderboard -->
+BLOCK = re.compile(r"(<!-- leaderboard (\S+) (\S+) -->\n).*?(<!-- end leaderboard -->)", re.DOTALL)
 REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note"]
 
 
@@ -37,7 +40,12 @@ def publish_rows(suite: str, budget: str, out: Path, results: Path) -> list[Path
     scores = results / "scores" / f"{suite}-v{version}-{budget}.csv"
     write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
     write_whole(scores, rows.to_csv(index=False, lineterminator="\n"))
-    return [results / "reported.csv", scores, *write_leaderboards(scores, results)]
+    written = [results / "reported.csv", scores, *write_leaderboards(scores, results)]
+    readme = results.parent / "README.md"
+    if readme.is_file() and BLOCK.search(readme.read_text(encoding="utf-8")):
+        write_whole(readme, refresh_readme(readme, results))
+        written.append(readme)
+    return written
 
 
 def write_leaderboards(scores: Path, results: Path) -> list[Path]:
@@ -49,3 +57,14 @@ def write_leaderboards(scores: Path, results: Path) -> list[Path]:
         write_whole(path, render(frame, form))
         written.append(path)
     return written
+
+
+def refresh_readme(readme: Path, results: Path) -> str:
+    """Return the text of a README with each leaderboard block made anew from the committed score rows."""
+
+    def table(block: re.Match[str]) -> str:
+        rows = load_rows([results / "scores" / f"{block[2]}.csv"])
+        chosen = choose(rows, rows["suite"].iat[0], metrics=block[3].split(","))
+        return block[1] + render(aggregate(chosen, read_reported(results)), "md") + block[4]
+
+    return BLOCK.sub(table, readme.read_text(encoding="utf-8"))
