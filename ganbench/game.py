@@ -91,12 +91,12 @@ class Constant(Record):
 class Decay(Record):
     """Divide the learning rate by a constant each round, down to a floor. Goodfellow et al. 2014, code."""
 
-    kind: Literal["decay"] = "decay"
-    "always decay"
     divisor: float = 1.000004
     "divisor per round, >= 1"
     floor: float = 0.0
     "smallest factor"
+    kind: Literal["decay"] = "decay"
+    "always decay"
 
     def factor(self, round_: int, rounds: int) -> float:
         """Return the multiplier of the learning rate at a round, 0 <= round_ < rounds."""
@@ -107,10 +107,10 @@ class Decay(Record):
 class LinearDecay(Record):
     """Keep the learning rate up to a share of the rounds, then go linearly to 0. Miyato et al. 2018: start 0."""
 
-    kind: Literal["linear-decay"] = "linear-decay"
-    "always linear-decay"
     start: float = 0.0
     "share of the rounds before the decay begins, in [0, 1)"
+    kind: Literal["linear-decay"] = "linear-decay"
+    "always linear-decay"
 
     def factor(self, round_: int, rounds: int) -> float:
         """Return the multiplier of the learning rate at a round, 0 <= round_ < rounds."""
@@ -294,6 +294,9 @@ class Game(nn.Module):
         for method in ("noise", "sample"):
             if getattr(cls, method) is getattr(Game, method):
                 raise UserError(f"game '{cls.name}' has no method {method}")
+        config = inspect.signature(cls.__init__).parameters.get("config")
+        if config is None or not isinstance(config.default, Config):
+            raise UserError(f"game '{cls.name}': __init__ needs a parameter 'config' whose default is a Config")
         for variant, settings in (cls.variants or {cls.name: {}}).items():
             registry.models.add(variant, Model(variant, cls, dict(settings)))
 
@@ -339,17 +342,31 @@ class Model:
         Raises:
             UserError: unknown path, wrong type, or a value that the game refuses.
         """
-        tree = {**to_json(self.defaults), "backbone": backbone}
-        for player in self.game.players:
-            tree[player.name] = _plain(player)
+        players = {player.name: _plain(player) for player in self.game.players}
+        tree = self._complete({**to_json(self.defaults), "backbone": backbone, **players})
         for settings in (self.overrides, *overrides):
             for path, value in settings.items():
                 _set(tree, path, value, self.name)
-        config, players = self.read(tree)
-        return {**to_json(config), **{p.name: _plain(p) for p in players}}
+                tree = self._complete(tree)
+        self.read(tree)
+        return tree
+
+    def _complete(self, settings: Settings) -> Settings:
+        """Return a new tree of the same settings with what they leave out, e.g. a backbone's further fields."""
+        config, players = self._typed(settings)
+        return {**to_json(config), **{player.name: _plain(player) for player in players}}
 
     def read(self, settings: Settings) -> tuple[Config, tuple[Player, ...]]:
         """Return the typed config and players that plain settings describe; UserError names a bad value."""
+        config, players = self._typed(settings)
+        for player in players:
+            if player.steps < 1:
+                raise UserError(f"setting {self.name}.{player.name}.steps must be at least 1")
+            if config.simultaneous and max(player.steps, player.boost) != 1:
+                raise UserError(f"simultaneous updates of {self.name} need one step per player and round")
+        return config, players
+
+    def _typed(self, settings: Settings) -> tuple[Config, tuple[Player, ...]]:
         names = {player.name for player in self.game.players}
         try:
             config: Config = from_json(type(self.defaults), {k: v for k, v in settings.items() if k not in names})
@@ -359,11 +376,6 @@ class Model:
             )
         except ValueError as error:
             raise UserError(f"setting of {self.name}: {error}") from None
-        for player in players:
-            if player.steps < 1:
-                raise UserError(f"setting {self.name}.{player.name}.steps must be at least 1")
-            if config.simultaneous and player.steps_at(0) != 1:
-                raise UserError(f"simultaneous updates of {self.name} need one step per player and round")
         return config, players
 
     def build(self, data: Facts, settings: Settings, seed: int) -> Game:

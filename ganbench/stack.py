@@ -124,6 +124,8 @@ class Stack:
             x, noise = self._draw()
             gradients = {}
             for player in self.game.players:
+                self._clip(player)
+            for player in self.game.players:
                 losses[player.name], gradients[player.name] = self._gradients(player, x, noise)
             for player in self.game.players:
                 self._descend(player, gradients[player.name])
@@ -131,6 +133,7 @@ class Stack:
             for player in self.game.players:
                 for _ in range(player.steps_at(self.round)):
                     x, noise = self._draw()
+                    self._clip(player)
                     loss, gradient = self._gradients(player, x, noise)
                     self._descend(player, gradient)
                 losses[player.name] = loss
@@ -145,12 +148,14 @@ class Stack:
         self.position += 1
         return x, draw(self.laws, self.batch, self.generators, x)
 
-    def _gradients(self, player: Player, x: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return (S,) losses and the gradients of the player's stacked parameters."""
+    def _clip(self, player: Player) -> None:
         if player.clip:  # the released WGAN code clips before each critic step
             with torch.no_grad():
                 for name in self.owned[player.name]:
                     self.parameters[name].clamp_(-player.clip, player.clip)
+
+    def _gradients(self, player: Player, x: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return (S,) losses and the gradients of the player's stacked parameters."""
         mine = set(self.owned[player.name])
         parameters = {n: p if n in mine else p.detach() for n, p in self.parameters.items()}
 
