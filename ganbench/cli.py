@@ -14,11 +14,11 @@ from ganbench.registry import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ganbench.execute import Outcome, Work
+    from ganbench.execute import Work
+    from ganbench.game import Model
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Train, measure and rank generative adversarial networks and their relatives. "
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
@@ -31,6 +31,7 @@ DataRoot = Annotated[str | None, typer.Option("--data-root", help="dataset folde
 NoDownload = Annotated[bool, typer.Option("--no-download", help="never fetch a dataset")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
 Metrics = Annotated[str, typer.Option("--metric", help="comma-separated metrics; default all of the suite")]
+INTERRUPTED = 130  # what the option parser makes of Ctrl-C
 WHAT = ("models", "datasets", "metrics", "extractors", "suites")
 
 
@@ -67,10 +68,16 @@ def _lines(kind: str) -> list[str]:
         return [f"{name:<16} {read_suite(name).summary}" for name in suite_names()]
     if kind == "models":
         names = registry.models.names()
-        models = [registry.models.get(name) for name in names]
-        return [f"{m.name:<29} [{', '.join(m.abilities)}] {m.summary}" for m in models]
+        return [_model_line(registry.models.get(name)) for name in names]
     items = getattr(registry, kind)
     return [f"{name:<20} {items.get(name).summary}" for name in items.names()]
+
+
+def _model_line(model: Model) -> str:
+    """Return name, abilities and summary of a model, and what makes it this variant."""
+    variant = ", ".join(f"{path}={value}" for path, value in model.overrides.items() if isinstance(value, str))
+    abilities = ", ".join(model.abilities)
+    return f"{model.name:<29} [{abilities}] {model.summary}" + (f" ({variant})" if variant else "")
 
 
 @app.command()
@@ -128,64 +135,32 @@ def _check_writable(out: Path) -> None:
 
 
 def _perform(works: list[Work], workers: int, out: Path) -> None:
-    """Do what is left of the work under one progress display, and say what was done."""
+    """Do what is left of the work and say what was done."""
     from ganbench.execute import execute
+    from ganbench.progress import display
 
     todo = [work for work in works if work.untrained() or work.unmeasured()]
-    trains = sum(len(work.untrained()) for work in works)
     runs = sum(len(work.specs) for work in works)
     if not todo:
         print(f"nothing to train or measure: all {runs} runs are finished in {out}")
         return
-    if not trains:
+    if not any(work.untrained() for work in works):
         print(f"nothing to train: all {runs} runs are trained in {out}")
-    outcomes = _with_progress(lambda tell: execute(todo, workers, tell), todo)
+    with display(todo) as tell:
+        outcomes = execute(todo, workers, tell)
     trained = sum(outcome.trained for outcome in outcomes)
     measured = sum(outcome.measured for outcome in outcomes)
     print(f"trained {trained} of {runs} runs, measured {measured}")
     for outcome in outcomes:
         for line in outcome.diverged:
-            print(f"{outcome.model}: {line}; the evidence is in {out}")
-
-
-def _with_progress(execute, todo: list[Work]) -> list[Outcome]:  # type: ignore[no-untyped-def]
-    """Call `execute(tell)` under a bar that shows rounds, images/s and the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description:<38}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        total = sum(len(work.untrained()) + len(work.unmeasured()) for work in todo)
-        overall = progress.add_task("all models (runs)", total=total, speed="")
-        bars = {}
-        left = {work.model: len(work.untrained()) * work.specs[0].rounds for work in todo}
-        counts = {work.model: len(work.untrained()) for work in todo}
-
-        def tell(model: str, stage: str, done: int, speed: float) -> None:
-            if stage == "measure":
-                progress.advance(overall, done)
-                return
-            if model not in bars:
-                bars[model] = progress.add_task(f"{model} (rounds)", total=left[model], speed="")
-            progress.update(bars[model], advance=done, speed=f"{speed:,.0f} images/s" if speed else "")
-            left[model] -= done
-            if left[model] <= 0:
-                progress.advance(overall, counts.pop(model, 0))
-                progress.update(bars[model], visible=False)
-
-        return execute(tell)
+            print(f"{outcome.model}: {line}; its losses are in log.csv under {out}")
 
 
 @app.command()
 def measure(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
     metric: Metrics = "",
+    suite: Annotated[str, typer.Option(help="suite whose metrics to take; default the one that was run")] = "",
     device: Device = "auto",
     data_root: DataRoot = None,
     no_download: NoDownload = False,
@@ -194,27 +169,32 @@ def measure(
     """Measure finished runs again, or with new metrics, without training."""
     from ganbench.execute import Work, choose_device, execute
     from ganbench.measure import find
-    from ganbench.suite import read_spec, read_suite
+    from ganbench.progress import display
+    from ganbench.suite import read_spec, read_suite, suite_names
 
     _load_plugins(plugin)
-    folders = sorted({spec.parent for root in runs for spec in root.glob("**/spec.json")})
+    folders = sorted({spec.parent for root in runs for spec in root.resolve().glob("**/spec.json")})
     folders = [folder for folder in folders if (folder / "status.json").exists()]
     if not folders:
         raise UserError(f"no finished run in {', '.join(map(str, runs))}; train some with ganbench run")
-    for name in _split(metric):
+    wanted = _split(metric) or (list(read_suite(suite).metrics) if suite else [])
+    for name in wanted:
         find(name)
+    place = choose_device(device)
     works = []
     for folder in folders:
         spec = read_spec(folder)
-        names = _split(metric) or list(read_suite(spec.suite).metrics)
+        if not wanted and spec.suite not in suite_names():
+            raise UserError(f"suite {spec.suite} is a file of yours; give its path by --suite, or name a --metric")
+        names = wanted or read_suite(spec.suite).metrics
         out = folder.parent.parent.parent
         if spec.folder(out) != folder:
             raise UserError(f"'{folder}' does not have the name of its specification; was it moved or edited?")
-        place = choose_device(device)
         works.append(
             Work((spec,), tuple(names), out, place, data_root, not no_download, tuple(plugin), again=True)
         )
-    outcomes = _with_progress(lambda tell: execute(works, 1, tell), works)
+    with display(works) as tell:
+        outcomes = execute(works, 1, tell)
     print(f"measured {sum(outcome.measured for outcome in outcomes)} runs")
     _show(_rows_of(folders), "rich")
 
@@ -291,16 +271,16 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(args=arguments, prog_name="ganbench", standalone_mode=False)
-    except KeyboardInterrupt:
-        print("ganbench: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        code = app(args=arguments or ["--help"], prog_name="ganbench", standalone_mode=False)
     except Exception as error:
         usage = getattr(error, "format_message", None)  # the option parser's own errors
         if debug or not (isinstance(error, UserError | OSError) or usage):
             raise
-        print(f"ganbench: error: {usage() if usage else error}", file=sys.stderr)
+        text = usage() if usage else str(error)
+        print(f"ganbench: error: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(2)
+    if code == INTERRUPTED:
+        print("ganbench: stopped; run the same command again to go on", file=sys.stderr)
     sys.exit(code or 0)
 
 

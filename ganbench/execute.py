@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from ganbench import datasets, registry
+from ganbench.datasets import Dataset
 from ganbench.measure import Reference, measure, wanted
 from ganbench.registry import UserError
 from ganbench.runs import Status, pending
@@ -23,7 +25,7 @@ from ganbench.suite import RunSpec
 from ganbench.train import train
 
 Tell = Callable[[str, str, int, float], None]
-"""Called with (model, "train" or "measure", work just done, images/s)."""
+"""Called with (model, "train", rounds just played, images/s) or (model, "trained" or "measured", runs, 0)."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,13 @@ class Outcome:
 
 
 @lru_cache(maxsize=2)
+def _load(name: str, root: str | None, download: bool) -> Dataset:
+    return datasets.load(name, root, download)
+
+
+@lru_cache(maxsize=2)
 def _reference(name: str, root: str | None, download: bool, device: str) -> Reference:
-    return Reference(datasets.load(name, root, download).to(device))
+    return Reference(_load(name, root, download).to(device))
 
 
 def choose_device(name: str) -> str:
@@ -89,7 +96,7 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if present[device])
     if name not in present:
-        raise registry.suggest("device", name, ["auto", *present])
+        raise UserError(f"unknown device '{name}'; give auto, {', '.join(present)}")
     if not present[name]:
         raise UserError(f"--device {name}: this machine has none that torch can use; try --device auto")
     return name
@@ -104,13 +111,14 @@ def perform(work: Work, tell: Tell) -> Outcome:
         data = _reference(first.dataset, work.data_root, work.download, work.device).data
         train(untrained, data, work.out, lambda done, speed: tell(work.model, "train", done, speed))
         outcome.trained = len(untrained)
+        tell(work.model, "trained", len(untrained), 0.0)
     for spec, metrics in unmeasured:
         # Apple's GPUs have no float64, which all metrics need.
         device = "cpu" if work.device == "mps" else work.device
         reference = _reference(first.dataset, work.data_root, work.download, device)
         measure(spec, spec.folder(work.out), reference, metrics)
         outcome.measured += 1
-        tell(work.model, "measure", 1, 0.0)
+        tell(work.model, "measured", 1, 0.0)
     for spec in work.specs:
         status = Status.read(spec.folder(work.out))
         if status is not None and status.state == "diverged":
@@ -129,35 +137,59 @@ def execute(works: Sequence[Work], workers: int, tell: Tell) -> list[Outcome]:
     Raises:
         UserError: what went wrong in any of them; the others are finished first.
     """
-    if workers == 1:
-        return [perform(work, tell) for work in works]
-    context = multiprocessing.get_context("spawn")
-    order = {work.model: index for index, work in enumerate(works)}
+    for work in works:  # absent files are one error, not one per model, and only this process fetches any
+        _load(work.specs[0].dataset, work.data_root, work.download)
     outcomes: list[Outcome] = []
-    failures: list[Exception] = []
-    with context.Manager() as manager:
-        queue = manager.Queue()
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        with ProcessPoolExecutor(workers, context, _start, (works[0].plugins, threads)) as pool:
-            futures = [pool.submit(_perform_in_process, work, queue) for work in works]
-            running = set(futures)
-            while running:
-                _drain(queue, tell)
-                running = {future for future in running if not future.done()}
-            _drain(queue, tell)
-            for future in as_completed(futures):
-                try:
-                    outcomes.append(future.result())
-                except BrokenProcessPool:
-                    failures.append(UserError("a worker process died (out of memory?); run again to go on"))
-                except UserError as error:
-                    failures.append(error)
+    failures: list[tuple[str, Exception]] = []
+
+    def collect(work: Work, result: Callable[[], Outcome]) -> None:
+        try:
+            outcomes.append(result())
+        except BrokenProcessPool:
+            failures.append((work.model, UserError("a worker process died (out of memory?); run again to go on")))
+        except Exception as error:
+            failures.append((work.model, error))
+
+    if workers == 1:
+        for work in works:
+            collect(work, partial(perform, work, tell))
+    else:
+        for work, future in zip(works, _in_processes(works, workers, tell), strict=True):
+            collect(work, future.result)
     if failures:
-        raise failures[0]
-    return sorted(outcomes, key=lambda outcome: order[outcome.model])
+        raise _failure(failures)
+    return outcomes
+
+
+def _failure(failures: list[tuple[str, Exception]]) -> Exception:
+    """Return the first failure; a user's mistake with the names of all models that failed."""
+    model, error = failures[0]
+    if not isinstance(error, UserError):
+        return error
+    others = dict.fromkeys(other for other, _ in failures if other != model)
+    return UserError(f"{model}: {error}" + (f"; also failed: {', '.join(others)}" if others else ""))
+
+
+def _in_processes(works: Sequence[Work], workers: int, tell: Tell) -> list[Future[Outcome]]:
+    """Perform all work in worker processes and return its futures, all done."""
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    start = (works[0].plugins, threads)
+    with ProcessPoolExecutor(workers, context, _start, start) as pool, context.Manager() as manager:
+        queue = manager.Queue()
+        futures = [pool.submit(_perform_in_process, work, queue) for work in works]
+        try:
+            while not all(future.done() for future in futures):
+                _drain(queue, tell)
+        except BaseException:  # no new work; what runs stops when it finds the queue gone
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        _drain(queue, tell)
+    return futures
 
 
 def _start(plugins: tuple[str, ...], threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     torch.set_num_threads(threads)
     for plugin in plugins:
         registry.load_plugin(plugin)

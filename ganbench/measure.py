@@ -6,13 +6,13 @@ import math
 import platform
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ganbench import __version__, registry
@@ -20,6 +20,7 @@ from ganbench.datasets import Dataset
 from ganbench.features import Extractor, extract
 from ganbench.game import Game
 from ganbench.metrics import Features, Metric, Split
+from ganbench.pictures import draw_grid
 from ganbench.record import ScoreRow, read_rows, seed_stream, write_rows
 from ganbench.registry import UserError
 from ganbench.runs import Status, restore
@@ -161,21 +162,20 @@ def measure(spec: RunSpec, folder: Path, reference: Reference, metrics: Sequence
     status = Status.read(folder)
     if status is None:
         raise UserError(f"run '{folder}' has not finished; continue it with ganbench run")
-    old: list[ScoreRow] = []
+    rows: dict[str, ScoreRow] = {}
     if (folder / "scores.csv").exists():
         try:
-            old = [row for row in read_rows(folder / "scores.csv") if row.metric not in metrics]
+            rows = {row.metric: row for row in read_rows(folder / "scores.csv")}
         except ValueError as error:
             raise UserError(f"{error}; delete it to measure anew") from None
     evidence = RunEvidence(restore(spec, reference.data, folder), spec, reference)
-    rows = old + [_score(name, evidence, status) for name in metrics]
+    for name in metrics:  # a metric measured again keeps its place: the first one ranks the leaderboard
+        rows[name] = _score(name, evidence, status)
     if status.state != "diverged":
-        try:
+        with suppress(Exception):  # the rows say why there is no picture
             draw_grid(evidence.fake(100), folder / "samples.png")
-        except UserError:
-            pass  # rows say why there is no picture
-    write_rows(folder / "scores.csv", rows)
-    return rows
+    write_rows(folder / "scores.csv", list(rows.values()))
+    return list(rows.values())
 
 
 def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
@@ -193,8 +193,12 @@ def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
             score = metric.compute(evidence, extractor)
             state, n, protocol, detail = "measured", score.n, score.protocol, score.detail
             value, std_error = score.value, score.std_error
+            if math.isnan(value):
+                state, reason = "failed", detail or "the metric returned NaN"
         except UserError as error:
             state, reason = "failed", str(error)
+        except Exception as error:  # one broken metric or game must not cost the others their numbers
+            state, reason = "failed", f"{type(error).__name__}: {error}"
     return ScoreRow(
         suite=spec.suite,
         version=spec.version,
@@ -233,27 +237,12 @@ def _provenance(device: str, torch_version: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the checkout that the package runs from, or nothing."""
+    """Return the commit of the checkout that the package runs from, marked if files differ from it, or nothing."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
         return ""
     try:
-        command = ["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"]
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
         return " " + subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-def draw_grid(images: Tensor, path: Path, columns: int = 10) -> None:
-    """Draw images (n, channels, height, width) in [0, 1] as a grid, enlarged to about 28 pixels a side."""
-    n, channels, height, width = images.shape
-    pad = torch.zeros(-n % columns, channels, height, width, device=images.device)
-    cells = torch.cat([images, pad]).unflatten(0, (-1, columns))
-    zoom = max(1, round(28 / height))
-    grid = cells.permute(0, 3, 1, 4, 2).reshape(-1, columns * width, channels)
-    grid = grid.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
-    pixels = (grid * 255).round().to(torch.uint8).cpu().numpy()
-    picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-    temporary = path.with_suffix(".part.png")
-    picture.save(temporary)
-    temporary.replace(path)

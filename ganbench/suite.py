@@ -8,7 +8,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from ganbench import registry
 from ganbench.record import Record, fingerprint, from_json, to_json
@@ -18,21 +20,23 @@ if TYPE_CHECKING:
     from ganbench.game import Model
 
 HERE = Path(__file__).parent / "suites"
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]  # part of file names
 
 
 @dataclass(frozen=True)
 class Budget(Record):
     """How much training and sampling a run gets."""
 
-    rounds: int
+    rounds: Count
     "rounds of the game: every player takes its steps once per round"
-    seeds: int
+    seeds: Count
     "number of training seeds, unless --seeds says otherwise"
-    batch: int = 100
+    batch: Count = 100
     "images per step and player"
-    samples: int = 10_000
+    samples: Count = 10_000
     "generated images that the metrics see, unless a protocol fixes its own number"
-    ema: float = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     "decay of the averaged weights that are evaluated; 0 evaluates the last weights"
     settings: dict[str, Any] = field(default_factory=dict)
     "model.path = value, on top of the suite's settings"
@@ -42,7 +46,7 @@ class Budget(Record):
 class Suite(Record):
     """Datasets x models x seeds x budget x metrics, with a version."""
 
-    name: str
+    name: Name
     "unique name"
     version: int
     "raised whenever the same model would score differently"
@@ -50,7 +54,7 @@ class Suite(Record):
     "one line"
     dataset: str
     "name of the dataset; empty if the user must give one"
-    metrics: tuple[str, ...]
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     "metric or metric@extractor; the first one ranks the leaderboard"
     budgets: dict[str, Budget]
     "budget by name"
@@ -109,7 +113,7 @@ def read_suite(name: str) -> Suite:
         raise suggest("suite", name, suite_names())
     try:
         return from_json(Suite, tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, ValueError) as error:
+    except (ValueError, TypeError) as error:  # not TOML, not text, not a suite; or a date, which JSON lacks
         raise UserError(f"suite file '{path}': {error}") from None
 
 
@@ -125,9 +129,11 @@ def parse_assignment(text: str) -> tuple[str, str, Any]:
 def parse_literal(text: str) -> Any:
     """Return the value of a TOML literal such as 5, 1e-4, true, [0.5, 0.9]; other text stays text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        values = tomllib.loads(f"value = {text}")
+        json.dumps(values)
+    except (tomllib.TOMLDecodeError, TypeError):  # TypeError: a date
         return text.strip()
+    return values["value"] if len(values) == 1 else text.strip()
 
 
 def _chosen(suite: Suite, wanted: Sequence[str]) -> list[str]:
@@ -135,7 +141,12 @@ def _chosen(suite: Suite, wanted: Sequence[str]) -> list[str]:
     known = registry.models.names()
     for name in wanted:
         registry.models.get(name)
-    return list(wanted) or [n for n in known if any(fnmatch.fnmatch(n, p) for p in suite.models)]
+    names = list(wanted) or [n for n in known if any(fnmatch.fnmatchcase(n, p) for p in suite.models)]
+    if not names:
+        raise UserError(
+            f"suite {suite.name}: no model is called {' or '.join(suite.models)}; see ganbench list models"
+        )
+    return names
 
 
 def _overrides(assignments: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -170,7 +181,7 @@ def expand(
         UserError: unknown budget, model or setting; wrong type; no seed; no dataset.
     """
     if budget not in suite.budgets:
-        raise suggest(f"budget of suite {suite.name}", budget, list(suite.budgets))
+        raise suggest("budget", budget, list(suite.budgets))
     if not (dataset or suite.dataset):
         raise UserError(f"suite {suite.name} needs --dataset, for example folder:PATH or npz:PATH")
     chosen = suite.budgets[budget]
@@ -178,18 +189,21 @@ def expand(
     if count < 1:
         raise UserError(f"--seeds must be at least 1, got {count}")
     names = _chosen(suite, models)
-    for model, path, _ in assignments:
-        registry.models.get(model)
-        if model not in names:
-            raise UserError(f"--set {model}.{path}: {model} is not among the models of this run")
+    own = {f"{model}.{path}": value for model, path, value in assignments}
+    for key in (*suite.settings, *chosen.settings, *own):
+        model = key.partition(".")[0]
+        if model != "*":
+            registry.models.get(model)
+        if key in own and model not in ("*", *names):
+            raise UserError(f"--set {key}: {model} is not among the models of this run")
     plan: dict[str, list[RunSpec]] = {}
     for name in names:
-        model: Model = registry.models.get(name)
-        settings = model.settings(
+        registered: Model = registry.models.get(name)
+        settings = registered.settings(
             suite.backbone,
             _overrides(suite.settings, name),
             _overrides(chosen.settings, name),
-            {path: value for target, path, value in assignments if target == name},
+            _overrides(own, name),
         )
         first = RunSpec(
             suite=suite.name,

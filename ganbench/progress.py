@@ -1,0 +1,47 @@
+"""What a user sees while work is done: bars on a terminal, elsewhere a line for each trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from ganbench.execute import Work
+
+
+@contextmanager
+def display(works: Sequence[Work]) -> Iterator[Callable[[str, str, int, float], None]]:
+    """Yield the callback of `ganbench.execute.execute` that shows rounds, images/s and the time left."""
+    columns = (
+        TextColumn("{task.description:<38}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    terminal = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not terminal) as progress:
+        total = sum(len(work.untrained()) + len(work.unmeasured()) for work in works)
+        overall = progress.add_task("runs to train and to measure", total=total, speed="")
+        rounds = {work.model: len(work.untrained()) * work.specs[0].rounds for work in works}
+        bars = {}
+
+        def tell(model: str, stage: str, done: int, speed: float) -> None:
+            if stage == "train":
+                if model not in bars:
+                    bars[model] = progress.add_task(f"{model} (rounds)", total=rounds[model], speed="")
+                progress.update(bars[model], advance=done, speed=f"{speed:,.0f} images/s" if speed else "")
+                return
+            progress.advance(overall, done)
+            if stage == "trained":
+                if model in bars:
+                    progress.update(bars[model], visible=False)
+                if not terminal:
+                    print(f"{model}: trained {done} runs", flush=True)
+
+        yield tell
