@@ -14,9 +14,6 @@ from ganbench.registry import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ganbench.execute import Work
-    from ganbench.game import Model
-
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,7 +29,6 @@ NoDownload = Annotated[bool, typer.Option("--no-download", help="never fetch a d
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
 Metrics = Annotated[str, typer.Option("--metric", help="comma-separated metrics; default all of the suite")]
 INTERRUPTED = 130  # what the option parser makes of Ctrl-C
-WHAT = ("models", "datasets", "metrics", "extractors", "suites")
 
 
 def _split(text: str) -> list[str]:
@@ -50,34 +46,16 @@ def list_(
     plugin: Plugins = [],
 ) -> None:
     """Print what there is, one line each; models with their abilities."""
-    if what and what not in WHAT:
-        raise registry.suggest("thing to list", what, list(WHAT))
+    from ganbench.catalogue import KINDS, lines
+
+    if what and what not in KINDS:
+        raise registry.suggest("thing to list", what, list(KINDS))
     _load_plugins(plugin)
-    for kind in [what] if what else WHAT:
+    for kind in [what] if what else KINDS:
         if not what:
             print(f"{kind}:")
-        for line in _lines(kind):
+        for line in lines(kind):
             print(line if what else f"  {line}")
-
-
-def _lines(kind: str) -> list[str]:
-    """Return one line per item of a kind."""
-    if kind == "suites":
-        from ganbench.suite import read_suite, suite_names
-
-        return [f"{name:<16} {read_suite(name).summary}" for name in suite_names()]
-    if kind == "models":
-        names = registry.models.names()
-        return [_model_line(registry.models.get(name)) for name in names]
-    items = getattr(registry, kind)
-    return [f"{name:<20} {items.get(name).summary}" for name in items.names()]
-
-
-def _model_line(model: Model) -> str:
-    """Return name, abilities and summary of a model, and what makes it this variant."""
-    variant = ", ".join(f"{path}={value}" for path, value in model.overrides.items() if isinstance(value, str))
-    abilities = ", ".join(model.abilities)
-    return f"{model.name:<29} [{abilities}] {model.summary}" + (f" ({variant})" if variant else "")
 
 
 @app.command()
@@ -108,6 +86,7 @@ def run(
 
     from ganbench.execute import Work, choose_device
     from ganbench.measure import find
+    from ganbench.progress import work_off
 
     for name in chosen.metrics:
         find(name)
@@ -116,7 +95,7 @@ def run(
         Work(tuple(specs), chosen.metrics, out, place, data_root, not no_download, tuple(plugin))
         for specs in plan.values()
     ]
-    _perform(works, workers, out)
+    work_off(works, workers, out)
     rows = _rows_of([spec.folder(out) for specs in plan.values() for spec in specs])
     _show(rows, "rich")
     folder = out / chosen.name
@@ -132,28 +111,6 @@ def _check_writable(out: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"--out {out} cannot be written ({error.strerror}); give another folder") from None
-
-
-def _perform(works: list[Work], workers: int, out: Path) -> None:
-    """Do what is left of the work and say what was done."""
-    from ganbench.execute import execute
-    from ganbench.progress import display
-
-    todo = [work for work in works if work.untrained() or work.unmeasured()]
-    runs = sum(len(work.specs) for work in works)
-    if not todo:
-        print(f"nothing to train or measure: all {runs} runs are finished in {out}")
-        return
-    if not any(work.untrained() for work in works):
-        print(f"nothing to train: all {runs} runs are trained in {out}")
-    with display(todo) as tell:
-        outcomes = execute(todo, workers, tell)
-    trained = sum(outcome.trained for outcome in outcomes)
-    measured = sum(outcome.measured for outcome in outcomes)
-    print(f"trained {trained} of {runs} runs, measured {measured}")
-    for outcome in outcomes:
-        for line in outcome.diverged:
-            print(f"{outcome.model}: {line}; its losses are in log.csv under {out}")
 
 
 @app.command()

@@ -73,12 +73,12 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
         and models without a value), tied (rank shared), published, published_error, gap, comparable, source, note.
     """
     rows = rows.copy()
-    # What could not be measured has no protocol of its own and belongs to the metric's usual column.
-    rows["protocol"] = rows["protocol"].where(rows["status"] == "measured")
-    usual = rows.groupby([*TABLE, "metric"])["protocol"].transform(
-        lambda column: column.mode().iat[0] if column.notna().any() else ""
-    )
-    rows["protocol"] = rows["protocol"].fillna(usual)
+    # What could not be measured has no protocol of its own: it belongs to the usual one of its model or metric.
+    rows["protocol"] = rows["protocol"].where(rows["status"] == "measured", "")
+    for group in ([*TABLE, "metric", "model", "config_hash"], [*TABLE, "metric"]):
+        usual = rows.groupby(group)["protocol"].transform(_most_frequent)
+        rows["protocol"] = rows["protocol"].where(rows["protocol"] != "", usual)
+    _check_seeds(rows)
     keys = [*TABLE, "metric", "better", "protocol", "model", "role", "config_hash"]
     lines = [
         {**dict(zip(keys, key, strict=True)), **_summary(group)} for key, group in rows.groupby(keys, sort=False)
@@ -88,12 +88,30 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
     return _add_published(frame, reported)
 
 
+def _most_frequent(protocols: pd.Series) -> str:
+    """Return the most frequent text that is not empty; of several the first of the alphabet."""
+    counts = protocols[protocols != ""].mode()
+    return counts.iat[0] if len(counts) else ""
+
+
+def _check_seeds(rows: pd.DataFrame) -> None:
+    """Refuse two rows of one seed: they come from a suite that was changed without a new version."""
+    twice = rows[rows.duplicated([*TABLE, "metric", "protocol", "model", "config_hash", "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        table = f"{row['suite']} v{row['version']} {row['budget']} {row['dataset']}"
+        raise UserError(
+            f"{row['model']} has two rows of {row['metric']} for seed {row['seed']} in {table}; "
+            "if the suite was changed, raise its version or delete the older runs"
+        )
+
+
 def _summary(group: pd.DataFrame) -> dict[str, float | int | str]:
     """Return mean, interval and counts of one model's seeds."""
     values = group.loc[group["status"] == "measured", "value"]
     mean = values.mean() if len(values) else math.nan
     half = math.nan
-    if len(values) > 1:
+    if len(values) > 1 and np.isfinite(values).all():
         half = stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
     reasons = group.loc[group["status"] != "measured", "reason"]
     return {
@@ -126,7 +144,7 @@ def _ranks(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
         better = _told_apart(values)
         rank = 1 + better.sum(0)
         out.loc[lines.index, "rank"] = rank
-        out.loc[lines.index, "tied"] = [int((rank == own).sum() > 1) == 1 for own in rank]
+        out.loc[lines.index, "tied"] = [bool((rank == own).sum() > 1) for own in rank]
     return out
 
 
@@ -146,12 +164,15 @@ def _told_apart(values: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _p_value(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Welch's two-sided p; 1 where too few seeds allow no test."""
+    """Return Welch's two-sided p; 1 where too few or infinite values allow no test."""
     if len(a) < 2 or len(b) < 2:
+        return 1.0
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return 1.0
     if a.std() == 0 and b.std() == 0:
         return 1.0 if a[0] == b[0] else 0.0
-    return float(stats.ttest_ind(a, b, equal_var=False).pvalue)
+    moments = [(x.mean(), x.std(ddof=1), len(x)) for x in (a, b)]
+    return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
 
 
 def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFrame:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    from ganbench.execute import Work
+from ganbench.execute import Tell, Work, execute
 
 
 @contextmanager
-def display(works: Sequence[Work]) -> Iterator[Callable[[str, str, int, float], None]]:
+def display(works: Sequence[Work]) -> Iterator[Tell]:
     """Yield the callback of `ganbench.execute.execute` that shows rounds, images/s and the time left."""
     columns = (
         TextColumn("{task.description:<38}"),
@@ -45,3 +44,22 @@ def display(works: Sequence[Work]) -> Iterator[Callable[[str, str, int, float], 
                     print(f"{model}: trained {done} runs", flush=True)
 
         yield tell
+
+
+def work_off(works: Sequence[Work], workers: int, out: Path) -> None:
+    """Do what is left of the work and say what was done."""
+    todo = [work for work in works if work.untrained() or work.unmeasured()]
+    runs = sum(len(work.specs) for work in works)
+    if not todo:
+        print(f"nothing to train or measure: all {runs} runs are finished in {out}")
+        return
+    if not any(work.untrained() for work in works):
+        print(f"nothing to train: all {runs} runs are trained in {out}")
+    with display(todo) as tell:
+        outcomes = execute(todo, workers, tell)
+    trained = sum(outcome.trained for outcome in outcomes)
+    measured = sum(outcome.measured for outcome in outcomes)
+    print(f"trained {trained} of {runs} runs, measured {measured}")
+    for outcome in outcomes:
+        for line in outcome.diverged:
+            print(f"{outcome.model}: {line}; its losses are in log.csv under {out}")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ganbench import registry
 from ganbench.leaderboard import aggregate, choose, load_rows, read_reported
-from ganbench.record import write_whole
+from ganbench.record import ScoreRow, write_rows, write_whole
 from ganbench.registry import UserError
 from ganbench.report import render
 
@@ -39,7 +39,7 @@ def publish_rows(suite: str, budget: str, out: Path, results: Path) -> list[Path
     rows = rows[rows["version"] == version]
     scores = results / "scores" / f"{suite}-v{version}-{budget}.csv"
     write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
-    write_whole(scores, rows.to_csv(index=False, lineterminator="\n"))
+    write_rows(scores, [ScoreRow(**row) for row in rows.to_dict("records")])
     written = [results / "reported.csv", scores, *write_leaderboards(scores, results)]
     readme = results.parent / "README.md"
     if readme.is_file() and BLOCK.search(readme.read_text(encoding="utf-8")):

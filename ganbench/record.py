@@ -92,6 +92,8 @@ def read_rows(path: Path) -> list[ScoreRow]:
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"'{path}' is not a score file: {first['loc'][0]}: {first['msg']}") from None
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"'{path}' is not a score file: {error}") from None
 
 
 def fingerprint(values: Any, digits: int = 12) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import io
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -14,6 +16,11 @@ from ganbench.leaderboard import TABLE
 
 FORMATS = ("rich", "md", "csv", "html", "latex")
 ARROWS = {"higher": "↑", "lower": "↓"}
+LATEX = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "–": "--"}
+)
 LEGEND = (
     "mean ± half width of the 95 % t-interval over training seeds; rank = 1 + number of models told apart as "
     "better (Welch's t-test, false discovery rate 5 %), = marks ties; seeds = measured/trained; floor and ceiling "
@@ -22,11 +29,13 @@ LEGEND = (
 
 
 def number(mean: float, half: float = math.nan) -> str:
-    """Return a mean to the digits that its interval supports, as "3.21 ± 0.04"; a dash for NaN."""
+    """Return a mean to the two digits that its interval supports, as "3.210 ± 0.042"; a dash for NaN."""
     if math.isnan(mean):
         return "–"
-    if not math.isfinite(half) or half == 0 or abs(mean) >= 1e6:
+    if not math.isfinite(half) or half == 0:
         return f"{mean:.4g}"
+    if half < 1e-6 or max(abs(mean), half) >= 1e6:
+        return f"{mean:.4g} ± {half:.2g}"
     digits = max(0, 1 - math.floor(math.log10(half)))
     return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
@@ -52,17 +61,16 @@ def _columns(part: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 def _wide(part: pd.DataFrame) -> pd.DataFrame:
     """Return one line per model, sorted by the first metric: best model first, references last."""
-    headings = _columns(part)
-    several = part.groupby("model")["config_hash"].nunique()
+    headings, labels = _columns(part), _labels(part)
     first = next(iter(headings))
     lines = []
     for (model, config), own in part.groupby(["model", "config_hash"], sort=False):
         cells = {(row.metric, row.protocol): row for row in own.itertuples()}
-        lead = cells.get(first)
+        lead: Any = cells.get(first)
         role = own["role"].iat[0]
         line = {
             "rank": _rank(lead) if role == "model" else role,
-            "model": f"{model} ({config})" if several[model] > 1 else model,
+            "model": labels[model, config],
             "seeds": f"{own['measured'].max()}/{own['seeds'].max()}",
         }
         for place, heading in headings.items():
@@ -71,6 +79,16 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
         order = 0.0 if missing else (lead.mean if lead.better == "lower" else -lead.mean)
         lines.append(((role != "model", missing, order), line))
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])])
+
+
+def _labels(part: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return (model, config hash) -> name, with the hash where a model stands there with several settings."""
+    pairs = part[["model", "config_hash"]].drop_duplicates()
+    several = pairs["model"].duplicated(keep=False)
+    return {
+        (model, config): f"{model} ({config})" if twin else model
+        for (model, config), twin in zip(pairs.itertuples(index=False), several, strict=True)
+    }
 
 
 def _rank(row: object) -> str:
@@ -88,7 +106,7 @@ def _cell(row: object) -> str:
 
 def _comparison(part: pd.DataFrame) -> pd.DataFrame:
     """Return ours beside the published numbers, and whether ours reproduces them."""
-    lines = []
+    lines, labels = [], _labels(part)
     for row in part[part["published"].notna()].itertuples():
         half = row.high - row.mean
         if row.comparable is not True:
@@ -101,7 +119,7 @@ def _comparison(part: pd.DataFrame) -> pd.DataFrame:
             verdict = "reproduces" if abs(row.gap) <= reach else "does not reproduce"
         lines.append(
             {
-                "model": row.model,
+                "model": labels[row.model, row.config_hash],
                 "metric": row.metric,
                 "ours": number(row.mean, half),
                 "published": number(row.published, row.published_error),
@@ -119,6 +137,8 @@ def _footnotes(part: pd.DataFrame) -> list[str]:
     headings = _columns(part)
     notes += [f"{heading}: {protocol}" for (_, protocol), heading in headings.items() if protocol]
     lost = part[(part["measured"] < part["seeds"]) & (part["reason"] != "")]
+    labels = _labels(part)
+    lost = lost.assign(model=[labels[pair] for pair in zip(lost["model"], lost["config_hash"], strict=True)])
     for (model, reason), group in lost.groupby(["model", "reason"], sort=False):
         if group["diverged"].any():
             row = group.iloc[0]
@@ -146,16 +166,21 @@ def render(frame: pd.DataFrame, form: str, console: Console | None = None) -> st
                 text.write(table.to_markdown(index=False, disable_numparse=True) + "\n\n")
             text.write("\n".join(f"- {note}" for note in notes) + "\n\n")
         elif form == "html":
-            text.write(f"<h2>{title}</h2>\n")
+            text.write(f"<h2>{html.escape(title)}</h2>\n")
             for table in parts:
                 text.write(table.to_html(index=False, border=0) + "\n")
-            text.write("<ul>" + "".join(f"<li>{note}</li>\n" for note in notes) + "</ul>\n")
+            text.write("<ul>" + "".join(f"<li>{html.escape(note)}</li>\n" for note in notes) + "</ul>\n")
         else:
             for table in parts:
-                style = table.style.hide(axis="index").format(escape="latex")
-                text.write(style.to_latex(hrules=True, caption=title) + "\n")
+                text.write(_latex(table, title) + "\n")
             text.write("".join(f"% {note}\n" for note in notes))
     return text.getvalue()
+
+
+def _latex(table: pd.DataFrame, title: str) -> str:
+    """Return a table that needs no package but booktabs."""
+    escaped = table.map(lambda text: text.translate(LATEX)).rename(columns=lambda text: text.translate(LATEX))
+    return escaped.style.hide(axis="index").to_latex(hrules=True, caption=title.translate(LATEX))
 
 
 def _print(frame: pd.DataFrame, console: Console) -> None:
@@ -173,9 +198,21 @@ def _print(frame: pd.DataFrame, console: Console) -> None:
         for names in blocks:
             console.print(_rich(wide[heads + names], title))
         if len(comparison):
-            console.print(_rich(comparison, "beside published numbers"))
+            _print_comparison(comparison, console)
         for note in notes:
             console.print(note, style="dim", highlight=False, markup=False)
+
+
+def _print_comparison(table: pd.DataFrame, console: Console) -> None:
+    """Print as a table that leaves room for the sources, or else as one sentence per number."""
+    title, *figures = "beside published numbers", *table.columns[:-1]
+    if sum(_width(table, name) for name in figures) + 40 <= console.width:
+        console.print(_rich(table, title))
+        return
+    console.print(title, style="italic")
+    for model, metric, ours, published, gap, verdict, source in table.itertuples(index=False):
+        line = f"{model} {metric}: ours {ours}, published {published}, gap {gap}: {verdict}; {source}"
+        console.print(line, highlight=False, markup=False)
 
 
 def _width(table: pd.DataFrame, name: str) -> int:
@@ -183,14 +220,14 @@ def _width(table: pd.DataFrame, name: str) -> int:
 
 
 def _heading(name: str) -> str:
-    return name.replace("@", "\n@").replace(" ↑", " ↑").replace(" ↓", " ↓")
+    return name.replace("@", "\n@")
 
 
 def _rich(table: pd.DataFrame, title: str) -> Table:
     out = Table(title=title, title_justify="left")
     for name in table.columns:
         prose = name in ("model", "metric", "source and differences", "verdict")
-        out.add_column(_heading(name), justify="left" if prose else "right", no_wrap=not prose)
+        out.add_column(_heading(name), justify="left" if prose else "right", no_wrap=not prose, overflow="fold")
     for row in table.itertuples(index=False):
         out.add_row(*map(str, row))
     return out

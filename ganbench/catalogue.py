@@ -1,0 +1,26 @@
+"""What there is to choose from, one line per item."""
+
+from __future__ import annotations
+
+from ganbench import registry
+from ganbench.game import Model
+from ganbench.suite import read_suite, suite_names
+
+KINDS = ("models", "datasets", "metrics", "extractors", "suites")
+
+
+def lines(kind: str) -> list[str]:
+    """Return one line per item of one of KINDS."""
+    if kind == "suites":
+        return [f"{name:<16} {read_suite(name).summary}" for name in suite_names()]
+    if kind == "models":
+        return [_model(registry.models.get(name)) for name in registry.models.names()]
+    items = getattr(registry, kind)
+    return [f"{name:<20} {items.get(name).summary}" for name in items.names()]
+
+
+def _model(model: Model) -> str:
+    """Return name, abilities and summary of a model, and what makes it this variant."""
+    variant = ", ".join(f"{path}={value}" for path, value in model.overrides.items() if isinstance(value, str))
+    abilities = ", ".join(model.abilities)
+    return f"{model.name:<29} [{abilities}] {model.summary}" + (f" ({variant})" if variant else "")
