@@ -205,8 +205,8 @@ def _print(frame: pd.DataFrame, console: Console) -> None:
 
 def _print_comparison(table: pd.DataFrame, console: Console) -> None:
     """Print as a table that leaves room for the sources, or else as one sentence per number."""
-    title, *figures = "beside published numbers", *table.columns[:-1]
-    if sum(_width(table, name) for name in figures) + 40 <= console.width:
+    title = "beside published numbers"
+    if sum(_width(table, name) for name in list(table.columns)[:-1]) + 40 <= console.width:
         console.print(_rich(table, title))
         return
     console.print(title, style="italic")
