@@ -549,7 +549,7 @@ def test_bad_settings_are_one_line_for_the_user(override, message):
 
 
 def test_a_bad_backbone_of_a_suite_is_an_error_too():
-    with pytest.raises(UserError, match="setting of gan: backbone.*widht"):
+    with pytest.raises(UserError, match=r"setting of gan: backbone.*widht"):
         registry.models.get("gan").settings({"kind": "conv", "widht": 3})
 
 
