@@ -22,6 +22,7 @@ from ganbench.metrics import (
     neighbours,
     parzen,
     reconstruction,
+    threads,
 )
 from ganbench.registry import UserError
 
@@ -94,6 +95,17 @@ def test_parzen_far_from_every_centre_is_finite_and_right() -> None:
     far = parzen.log_likelihoods(torch.full((1, 784), 1.0), torch.zeros(1, 784), torch.tensor([0.01]))
     expected = -784 / (2 * 0.01**2) - 784 * math.log(0.01 * math.sqrt(2 * math.pi))
     assert float(far) == pytest.approx(expected, rel=1e-7)  # 0.01 is a float32 here
+
+
+def test_parzen_where_nearly_every_kernel_underflows() -> None:
+    # Exponents below the smallest float are cut, which must not show beside the nearest centre.
+    x, c = uniform(0, 5, 100), uniform(1, 2000, 100)
+    squared = (x[:, None] - c).square().sum(2)
+    nearest = squared.topk(2, largest=False).values.T
+    assert ((nearest[1] - nearest[0]) / 2e-6 > 700).all()
+    found = parzen.log_likelihoods(x, c, torch.tensor([1e-3], dtype=torch.float64))[0]
+    expected = -nearest[0] / 2e-6 - math.log(2000) - 100 * math.log(1e-3 * math.sqrt(2 * math.pi))
+    assert torch.allclose(found, expected, rtol=1e-12)
 
 
 def test_parzen_drops_by_d_ln_2_when_data_and_bandwidth_double() -> None:
@@ -299,6 +311,32 @@ def test_authenticity_equals_the_definition() -> None:
 
 
 # All
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_results_do_not_depend_on_the_threads_and_their_number_stays(cores: int) -> None:
+    x, y = uniform(0, 600, 20), uniform(1, 550, 20) * 0.9
+    calls = [
+        lambda: parzen.held_out_log_likelihoods(x, parzen.fold_grid()),
+        lambda: neighbours.neighbours(x, y).density,
+        lambda: kernel.mmd2_of_subsets(x, y, subsets=5, size=300),
+        lambda: torch.tensor(
+            [frechet.frechet_distance(x, y), frechet._jackknife(frechet.gaussian_of_features(x), y)],
+            dtype=torch.float64,
+        ),
+    ]
+    expected = [call() for call in calls]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(cores)
+        found = [call() for call in calls]
+        with pytest.raises(ZeroDivisionError):
+            threads.in_threads(lambda i: 1 // i, [1, 0])
+        assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -7,12 +7,10 @@ from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.averages import average
-from ganbench.metrics.distances import squared_distances
+from ganbench.metrics.distances import BLOCK, of_distances
 from ganbench.metrics.inputs import matrix, pair, pixels
 
 SAMPLES = 1000
-BLOCK = 250
-"generated images per block; a training split makes long rows"
 
 
 def _direct(a: Tensor, b: Tensor) -> Tensor:
@@ -22,7 +20,7 @@ def _direct(a: Tensor, b: Tensor) -> Tensor:
 
 def nearest(queries: Tensor, centres: Tensor, block: int = BLOCK) -> Tensor:
     """Return the index of the nearest centre of each query, (m,)."""
-    return torch.cat([squared.argmin(dim=1) for squared in squared_distances(queries, centres, block)])
+    return torch.cat(of_distances(lambda squared, _: squared.argmin(dim=1), queries, centres, block))
 
 
 def authentic(fake: Tensor, train: Tensor, block: int = BLOCK) -> Tensor:
@@ -45,11 +43,12 @@ def authentic(fake: Tensor, train: Tensor, block: int = BLOCK) -> Tensor:
     fake, train = pair("generated items", fake, "training items", train)
     index = nearest(fake, train, block)
     found, position = index.unique(return_inverse=True)
-    gaps = []
-    for rows, squared in zip(found.split(block), squared_distances(train[found], train, block), strict=True):
-        squared.scatter_(1, rows[:, None], torch.inf)
-        gaps.append(_direct(train[rows], train[squared.argmin(dim=1)]))
-    return (_direct(fake, train[index]) > torch.cat(gaps)[position]).double()
+
+    def other(squared: Tensor, rows: slice) -> Tensor:
+        return squared.scatter_(1, found[rows, None], torch.inf).argmin(dim=1)
+
+    gaps = _direct(train[found], train[torch.cat(of_distances(other, train[found], train, block))])
+    return (_direct(fake, train[index]) > gaps[position]).double()
 
 
 def _authenticity(evidence: Evidence, extractor: str) -> Score:

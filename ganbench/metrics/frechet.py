@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.inputs import matrix, pair
+from ganbench.metrics.threads import in_threads, one_thread
 from ganbench.registry import UserError
 
 GROUPS = 10
@@ -29,6 +30,7 @@ class Gaussian(NamedTuple):
     factor: Tensor  # (r, d) float64; factor.T @ factor is the covariance
 
 
+@one_thread()
 def gaussian_of_features(features: Tensor) -> Gaussian:
     """Return the law with the sample mean and the unbiased sample covariance (ddof=1) of (n, d) features."""
     mean = features.mean(dim=0)
@@ -38,6 +40,7 @@ def gaussian_of_features(features: Tensor) -> Gaussian:
     return Gaussian(mean, factor / math.sqrt(len(features) - 1))
 
 
+@one_thread()
 def gaussian_of_moments(mean: Tensor, covariance: Tensor) -> Gaussian:
     """Return the law with mean (d,) and covariance (d, d); UserError if they do not fit or are not finite."""
     covariance = matrix("covariance", covariance)
@@ -53,6 +56,7 @@ def gaussian_of_moments(mean: Tensor, covariance: Tensor) -> Gaussian:
     return Gaussian(mean, (vectors[:, keep] * values[keep].sqrt()).T)
 
 
+@one_thread()
 def distance(a: Gaussian, b: Gaussian) -> float:
     """Return the squared Frechet distance of two normal laws, >= 0 (Dowson and Landau 1982)."""
     cross = torch.linalg.svdvals(a.factor @ b.factor.T).sum()
@@ -93,10 +97,9 @@ def _jackknife(real: Gaussian, fake: Tensor) -> float:
     if fake.shape[1] > JACKKNIFE_DIMENSIONS or len(fake) < 2 * GROUPS:
         return math.nan
     parts = fake.tensor_split(GROUPS)
-    values = torch.tensor(
-        [distance(real, gaussian_of_features(torch.cat(parts[:i] + parts[i + 1 :]))) for i in range(GROUPS)],
-        dtype=torch.float64,
-    )
+    rests = [torch.cat(parts[:i] + parts[i + 1 :]) for i in range(GROUPS)]
+    distances = in_threads(lambda rest: distance(real, gaussian_of_features(rest)), rests)
+    values = torch.tensor(distances, dtype=torch.float64)
     return math.sqrt((GROUPS - 1) / GROUPS * float((values - values.mean()).square().sum()))
 
 

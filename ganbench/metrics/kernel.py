@@ -10,6 +10,7 @@ from torch import Tensor
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.distances import BLOCK
 from ganbench.metrics.inputs import pair
+from ganbench.metrics.threads import in_threads
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -18,8 +19,12 @@ SEED = 0
 
 
 def _kernel_sum(x: Tensor, y: Tensor, block: int) -> Tensor:
-    d = x.shape[1]
-    return torch.stack([((rows @ y.T / d + 1) ** 3).sum() for rows in x.split(block)]).sum()
+    one = torch.ones((), dtype=x.dtype, device=x.device)
+    sums = []
+    for rows in x.split(block):
+        base = torch.addmm(one, rows, y.T, alpha=1 / x.shape[1])  # (rows, m)
+        sums.append(base.square().mul_(base).sum())
+    return torch.stack(sums).sum()
 
 
 def mmd2_unbiased(x: Tensor, y: Tensor, block: int = BLOCK) -> float:
@@ -58,9 +63,11 @@ def mmd2_of_subsets(x: Tensor, y: Tensor, subsets: int = SUBSETS, size: int = SU
     generator = torch.Generator().manual_seed(SEED)
 
     def draw(items: Tensor) -> Tensor:
-        return items[torch.randperm(len(items), generator=generator)[:size].to(items.device)]
+        return torch.randperm(len(items), generator=generator)[:size].to(items.device)
 
-    return torch.tensor([mmd2_unbiased(draw(x), draw(y)) for _ in range(subsets)], dtype=torch.float64)
+    drawn = [(draw(x), draw(y)) for _ in range(subsets)]
+    values = in_threads(lambda rows: mmd2_unbiased(x[rows[0]], y[rows[1]]), drawn)
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def _kid(evidence: Evidence, extractor: str) -> Score:

@@ -15,7 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.averages import average
-from ganbench.metrics.distances import BLOCK, squared_distances
+from ganbench.metrics.distances import BLOCK, of_distances
 from ganbench.metrics.inputs import pair
 
 K = 5
@@ -33,9 +33,12 @@ class Neighbours(NamedTuple):
 
 def squared_radii(items: Tensor, k: int = K, block: int = BLOCK) -> Tensor:
     """Return the squared distance of each of (n, d) items to its k-th nearest other item, (n,) float64."""
+
     # Each item is its own nearest neighbour at distance 0, hence k + 1.
-    blocks = squared_distances(items, items, block)
-    return torch.cat([squared.topk(k + 1, largest=False).values[:, -1] for squared in blocks])
+    def radii(squared: Tensor, _: slice) -> Tensor:
+        return squared.topk(k + 1, largest=False).values[:, -1]
+
+    return torch.cat(of_distances(radii, items, items, block))
 
 
 def neighbours(real: Tensor, fake: Tensor, k: int = K, block: int = BLOCK) -> Neighbours:
@@ -57,16 +60,19 @@ def neighbours(real: Tensor, fake: Tensor, k: int = K, block: int = BLOCK) -> Ne
     slack = 1e-12 * max(float((x - real[0]).square().sum(dim=1).max()) for x in (real, fake))
     real_radii = squared_radii(real, k, block) + slack
     fake_radii = squared_radii(fake, k, block) + slack
-    recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    covered = torch.zeros_like(recalled)
-    counts = []
-    for squared, radii in zip(squared_distances(fake, real, block), fake_radii.split(block), strict=True):
+
+    def balls(squared: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         inside = squared <= real_radii  # (rows, m): is the generated item in the real ball?
-        counts.append(inside.sum(dim=1))
-        covered |= inside.any(dim=0)
-        recalled |= (squared <= radii[:, None]).any(dim=0)
+        return inside.sum(dim=1), inside.any(dim=0), (squared <= fake_radii[rows, None]).any(dim=0)
+
+    counts, covered, recalled = zip(*of_distances(balls, fake, real, block), strict=True)
     count = torch.cat(counts).double()
-    return Neighbours((count > 0).double(), recalled.double(), count / k, covered.double())
+    return Neighbours(
+        (count > 0).double(),
+        torch.stack(recalled).any(dim=0).double(),
+        count / k,
+        torch.stack(covered).any(dim=0).double(),
+    )
 
 
 _measured: WeakIdKeyDictionary = WeakIdKeyDictionary()
