@@ -88,11 +88,14 @@ def read_rows(path: Path) -> list[ScoreRow]:
     """Read a score file; ValueError if its columns or values are not those of a score file."""
     with open(path, newline="", encoding="utf-8") as file:
         try:
-            return [_adapter(ScoreRow).validate_strings(row) for row in csv.DictReader(file)]
+            rows = list(csv.DictReader(file))
+            if any(None in (*row, *row.values()) for row in rows):
+                raise ValueError("a row has another number of cells than the header")
+            return [_adapter(ScoreRow).validate_strings(row) for row in rows]
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"'{path}' is not a score file: {first['loc'][0]}: {first['msg']}") from None
-        except (csv.Error, UnicodeDecodeError) as error:
+        except (ValueError, csv.Error) as error:
             raise ValueError(f"'{path}' is not a score file: {error}") from None
 
 

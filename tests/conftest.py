@@ -1,12 +1,21 @@
-"""Shared by all tests: one thread for torch, and a tiny dataset of noise."""
+"""Shared by all tests: one thread for torch, a tiny dataset of noise, the command line and finished runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 
+from ganbench import registry
+from ganbench.cli import main
 from ganbench.datasets import Dataset
 
 
@@ -28,3 +37,106 @@ def tiny() -> Callable[..., Dataset]:
         return Dataset(f"tiny-{channels}x{size}", images)
 
     return make
+
+
+TINY = """
+name = "tiny"
+version = 1
+summary = "two small models and a reference on digits"
+dataset = "digits"
+metrics = ["fid@mlp-digits-v1", "reconstruction-mse", "authenticity"]
+models = ["gan", "vae", "real-train"]
+
+[backbone]
+kind = "mlp"
+generator = [16]
+critic = [16]
+
+[budgets.quick]
+rounds = 20
+seeds = 2
+batch = 50
+samples = 200
+"""
+
+
+class Answer(NamedTuple):
+    """What a command line gave back."""
+
+    code: int
+    out: str
+    err: str
+
+
+def ganbench(*arguments: object) -> Answer:
+    """Call the command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    before, sys.argv = sys.argv, ["ganbench", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main()
+    except SystemExit as stop:
+        return Answer(int(stop.code or 0), out.getvalue(), err.getvalue())
+    finally:
+        sys.argv = before
+    raise AssertionError("main() must end by sys.exit")
+
+
+@pytest.fixture(name="ganbench", scope="session")
+def ganbench_() -> Callable[..., Answer]:
+    """Return the function that calls the command line in this process."""
+    return ganbench
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a suite that takes seconds."""
+    path = tmp_path_factory.mktemp("suite") / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with all runs of the tiny suite; tests must not write to it."""
+    out = tmp_path_factory.mktemp("finished")
+    answer = ganbench("run", "--suite", suite, "--out", out, "--device", "cpu")
+    assert answer.code == 0, answer.err
+    assert "trained 6 of 6 runs, measured 6" in answer.out
+    return out
+
+
+@pytest.fixture
+def runs(finished: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished runs to damage."""
+    return Path(shutil.copytree(finished, tmp_path / "runs"))
+
+
+@pytest.fixture
+def clean_registry() -> Iterator[None]:
+    """Forget what a test registers."""
+    kinds = (registry.models, registry.datasets, registry.metrics, registry.extractors)
+    for kind in kinds:
+        kind.load()
+    before = [dict(kind._items) for kind in kinds]
+    yield
+    for kind, items in zip(kinds, before, strict=True):
+        kind._items = items
+    for name in [name for name in sys.modules if name.startswith("ganbench_plugin_")]:
+        del sys.modules[name]
+
+
+def scores(out: Path) -> dict[str, str]:
+    """Return the text of every score file by model and run, without the commit, which may change meanwhile."""
+    return {
+        str(path.parent.relative_to(out)): re.sub(
+            r"(ganbench [\d.]+) [0-9a-f]{10}(-dirty)?", r"\1", path.read_text(encoding="utf-8")
+        )
+        for path in out.glob("*/*/*/scores.csv")
+    }
+
+
+@pytest.fixture(name="scores", scope="session")
+def scores_() -> Callable[[Path], dict[str, str]]:
+    """Return the function that reads all score files of a runs folder."""
+    return scores

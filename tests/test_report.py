@@ -1,0 +1,225 @@
+"""From a leaderboard frame to text: every model and metric is there, escaped, with sensible digits."""
+
+import io
+import math
+import re
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from test_leaderboard import lost, published, row, seeds
+
+from ganbench.leaderboard import aggregate
+from ganbench.report import number, render, tables
+
+MODELS = {"gan": [1.0, 1.1, 0.9], "fgan-weighted-jensen-shannon": [5.0, 5.2, 4.8], "vae": [5.1, 4.9, 5.05]}
+METRICS = (
+    "fid@lenet-mnist-v1",
+    "kid@lenet-mnist-v1",
+    "parzen-goodfellow",
+    "reconstruction-mse",
+    "coverage@pixels",
+)
+
+
+def frame(*rows: dict[str, object], reported: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the leaderboard of three models, a reference and further rows."""
+    own = [
+        line
+        for metric in METRICS
+        for model, values in MODELS.items()
+        for line in seeds(model, values, metric=metric, protocol=f"{metric} v1")
+    ]
+    real = seeds("real-train", [0.1, 0.2, 0.3], metric=METRICS[0], protocol=f"{METRICS[0]} v1", role="ceiling")
+    return aggregate(pd.DataFrame([*own, *real, *rows]), reported)
+
+
+def rich(board: pd.DataFrame, width: int) -> str:
+    """Return what a terminal of that width shows."""
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    assert render(board, "rich", console) == ""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def pieces(text: str) -> str:
+    """Return a table's text without its lines, folded cells put together column by column."""
+    columns: dict[int, str] = {}
+    for line in text.splitlines():
+        for place, cell in enumerate(re.split("[│┃]", line)):
+            columns[place] = columns.get(place, "") + cell.strip()
+    return "\n".join(columns.values())
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [
+        (3.2149, 0.0421, "3.215 ± 0.042"),
+        (135.694, 9.75, "135.7 ± 9.8"),
+        (139.6, 24.1, "140 ± 24"),
+        (-37.81, 3.125, "-37.8 ± 3.1"),
+        (0.00123456, 0.0000789, "0.001235 ± 0.000079"),
+        (1234.5678, math.nan, "1235"),
+        (0.12345678, 0.0, "0.1235"),
+        (0.123456, 1e-17, "0.1235 ± 1e-17"),
+        (1.5e9, 2.5e7, "1.5e+09 ± 2.5e+07"),
+        (math.nan, math.nan, "–"),
+        (math.inf, math.nan, "inf"),
+        (-math.inf, math.nan, "-inf"),
+    ],
+)
+def test_digits_follow_the_interval(mean: float, half: float, text: str) -> None:
+    assert number(mean, half) == text
+
+
+def test_csv_parses_back_at_full_precision() -> None:
+    board = frame(row("third", 1 / 3, metric="extra", protocol="extra v1"), reported=published(model="gan"))
+    back = pd.read_csv(io.StringIO(render(board, "csv")), dtype=str)
+    for column in ("mean", "low", "high", "sampling_error", "rank", "gap"):
+        assert back[column].fillna("nan").map(float).equals(board[column].astype(float)), column
+    assert list(back["model"]) == list(board["model"])
+
+
+@pytest.mark.parametrize("form", ["md", "html", "latex", "csv"])
+def test_every_model_and_metric_is_there(form: str) -> None:
+    text = render(frame(), form)
+    for name in (*MODELS, "real-train", *METRICS):
+        assert name in text
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_terminal_shows_every_model_and_metric(width: int) -> None:
+    text = rich(frame(), width)
+    assert max(map(len, text.splitlines())) <= width
+    shown = pieces(text.replace("\n@", "@"))
+    for name in MODELS:
+        assert name in shown
+    for metric in METRICS:
+        assert all(part in text for part in metric.split("@"))
+    assert "…" not in text
+    assert text.count("1.00 ± 0.25") == len(METRICS)
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_terminal_shows_published_numbers_whole(width: int) -> None:
+    text = rich(frame(reported=published(model="gan", metric=METRICS[0])), width)
+    flat = " ".join(text.split())
+    assert "…" not in text and "does not reproduce" in flat and "Table 1" in flat and "-1.5" in flat
+
+
+def test_best_first_references_last_and_ties_marked() -> None:
+    (_, wide, _, _), *others = tables(frame())
+    assert not others
+    assert list(wide["model"]) == ["gan", "fgan-weighted-jensen-shannon", "vae", "real-train"]
+    assert list(wide["rank"]) == ["1", "2=", "2=", "ceiling"]
+    assert list(wide["seeds"]) == ["3/3"] * 4
+
+
+def test_higher_is_better_turns_the_order() -> None:
+    rows = [line for m, v in MODELS.items() for line in seeds(m, v, better="higher")]
+    ((_, wide, _, _),) = tables(aggregate(pd.DataFrame(rows)))
+    assert list(wide["model"]) == ["vae", "fgan-weighted-jensen-shannon", "gan"]
+    assert wide.columns[3] == "fid ↑"
+
+
+def test_diverged_and_missing_are_shown_with_their_reason() -> None:
+    rows = [
+        *seeds("a", [1.0, 3.0]),
+        lost("a", "diverged", "NaN at round 7", seed=2),
+        *(lost("b", "diverged", "NaN at round 3", seed=seed) for seed in range(3)),
+        *seeds("c", [4.0, 5.0, 6.0]),
+        *(lost("c", "unavailable", "the game has no encode", seed, metric="mse") for seed in range(3)),
+    ]
+    ((_, wide, _, notes),) = tables(aggregate(pd.DataFrame(rows)))
+    lines = wide.set_index("model")
+    assert lines.loc["a", "seeds"] == "2/3" and lines.loc["b", "seeds"] == "0/3"
+    assert lines.loc["b", "fid ↓"] == "diverged" and lines.loc["b", "rank"] == "–"
+    assert lines.loc["c", "mse ↓"] == "–"
+    assert "a: 1 of 3 seeds diverged, first: NaN at round 7" in notes
+    assert "b: 3 of 3 seeds diverged, first: NaN at round 3" in notes
+    assert "mse not measured for c: the game has no encode" in notes
+
+
+def test_different_protocols_get_a_column_and_a_footnote_each() -> None:
+    rows = [*seeds("a", [1.0, 2.0, 3.0]), *seeds("b", [1.0, 2.0, 3.0], protocol="fid v1; 500 images")]
+    ((_, wide, _, notes),) = tables(aggregate(pd.DataFrame(rows)))
+    assert list(wide.columns[3:]) == ["fid ↓", "fid ↓ [2]"]
+    assert list(wide["fid ↓"]) == ["2.0 ± 2.5", ""] and list(wide["fid ↓ [2]"]) == ["", "2.0 ± 2.5"]
+    assert "fid ↓: fid v1" in notes and "fid ↓ [2]: fid v1; 500 images" in notes
+
+
+def test_each_table_has_its_own_title() -> None:
+    rows = [
+        row("a", 1.0, **other) for other in ({}, {"budget": "paper"}, {"dataset": "d2"}, {"league": "labelled"})
+    ]
+    titles = [title for title, *_ in tables(aggregate(pd.DataFrame(rows)))]
+    assert titles == [
+        "s v1, budget paper, d, unlabelled",
+        "s v1, budget quick, d, labelled",
+        "s v1, budget quick, d, unlabelled",
+        "s v1, budget quick, d2, unlabelled",
+    ]
+
+
+def test_two_settings_of_a_model_can_be_told_by_their_hash() -> None:
+    rows = [
+        *seeds("a", [1.0, 2.0, 3.0]),
+        *seeds("a", [5.0, 6.0, 7.0], config_hash="c1"),
+        *seeds("b", [1.0, 2.0, 3.0]),
+    ]
+    ((_, wide, comparison, _),) = tables(aggregate(pd.DataFrame(rows), published()))
+    assert set(wide["model"]) == {"a (c0)", "a (c1)", "b"}
+    assert list(comparison["model"]) == ["a (c0)", "a (c1)"]
+
+
+@pytest.mark.parametrize(
+    ("values", "other", "verdict"),
+    [
+        ([1.0, 2.0, 3.0], {}, "reproduces"),  # 2.0 +- 2.48 reaches 2.5
+        ([1.99, 2.0, 2.01], {}, "does not reproduce"),
+        ([1.99, 2.0, 2.01], {"error": 0.49}, "reproduces"),
+        ([1.99, 2.0, 2.01], {"error": 0.4}, "does not reproduce"),
+        ([1.0, 2.0, 3.0], {"comparable": False}, "not comparable"),
+        ([2.0], {}, "does not reproduce"),
+        ([math.inf, 1.0], {}, "does not reproduce"),
+    ],
+)
+def test_verdict(values: list[float], other: dict[str, object], verdict: str) -> None:
+    board = aggregate(pd.DataFrame(seeds("a", values)), published(**other))
+    ((_, _, comparison, _),) = tables(board)
+    assert list(comparison["verdict"]) == [verdict]
+
+
+def test_verdict_without_a_value() -> None:
+    board = aggregate(pd.DataFrame([lost("a", "diverged", "NaN")]), published())
+    ((_, _, comparison, _),) = tables(board)
+    assert list(comparison["verdict"]) == ["no value"]
+
+
+def unescaped(text: str, special: str) -> list[str]:
+    """Return the occurrences of a special character that no backslash guards."""
+    return re.findall(rf"(?<!\\){re.escape(special)}", text)
+
+
+def test_latex_is_escaped() -> None:
+    rows = seeds("my_model & 100%", [1.0, 2.0, 3.0], metric="f_d#1", dataset="npz:/a_b/c.npz", protocol="p")
+    text = render(aggregate(pd.DataFrame(rows)), "latex")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert r"my\_model \& 100\%" in body and r"f\_d\#1 $\downarrow$" in body and r"npz:/a\_b/c.npz" in body
+    assert r"2.0 $\pm$ 2.5" in body and body.isascii()
+    assert not unescaped(body, "_") and not unescaped(body, "%") and not unescaped(body, "#")
+    assert body.count("$") % 2 == 0
+
+
+def test_html_is_escaped() -> None:
+    rows = [*seeds("<b>model</b>", [1.0, 2.0], dataset="a<b"), lost("x", "failed", "<script>", dataset="a<b")]
+    text = render(aggregate(pd.DataFrame(rows)), "html")
+    assert "<script>" not in text and "<b>" not in text and "a<b" not in text
+    assert "&lt;b&gt;model&lt;/b&gt;" in text and "&lt;script&gt;" in text
+
+
+@pytest.mark.parametrize("form", ["md", "html", "latex", "csv"])
+def test_rendering_is_repeatable(form: str) -> None:
+    make: Callable[[], str] = lambda: render(frame(reported=published(model="gan")), form)  # noqa: E731
+    assert make() == make()
