@@ -88,7 +88,10 @@ def read_rows(path: Path) -> list[ScoreRow]:
     """Read a score file; ValueError if its columns or values are not those of a score file."""
     with open(path, newline="", encoding="utf-8") as file:
         try:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            if odd := {item.name for item in fields(ScoreRow)} ^ set(reader.fieldnames or ()):
+                raise ValueError(f"columns missing or unknown: {', '.join(sorted(odd))}")
             if any(None in (*row, *row.values()) for row in rows):
                 raise ValueError("a row has another number of cells than the header")
             return [_adapter(ScoreRow).validate_strings(row) for row in rows]
