@@ -40,7 +40,7 @@ def slope(f, at: Tensor) -> Tensor:
 
 
 def points(row: Divergence) -> Tensor:
-    """Points t of the domain: where the activation takes -6..6, and a stretch of the line if that is the domain."""
+    """Points t of the domain: where the activation takes -6 to 6."""
     t = row.activation(grid(-6, 6, 25))
     assert t.dtype == torch.float64
     return t
@@ -320,7 +320,7 @@ def test_best_gaussian_by_training(name):
                 torch.stack([stack.parameters["mu"].detach(), stack.parameters["log_sigma"].detach().exp()])
             )
     mu, sigma = torch.stack(late).mean((0, 2)).tolist()
-    # The paper's own Jeffrey fit is 1.2295, 1.8087, off by 0.09 and 0.105: its T-net is too small for log p/q + p/q.
+    # The paper's own Jeffrey fit is 1.2295, 1.8087, off by 0.09 and 0.105.
     near = 0.15 if name == "jeffrey" else 0.1
     assert mu == pytest.approx(FITS[name][1], abs=near)
     assert sigma == pytest.approx(FITS[name][2], abs=near)

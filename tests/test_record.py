@@ -175,7 +175,7 @@ def test_an_empty_score_file(tmp_path):
         lambda text: text.split("\n")[1],
         lambda text: "a,b\n",
         lambda text: "",
-        lambda text: "\x89PNG\x1a",
+        lambda text: "\udc89PNG",
     ],
     ids=[
         "misspelt",
@@ -195,7 +195,7 @@ def test_what_is_no_score_file_is_an_error_that_names_it(tmp_path, damage):
     path = tmp_path / "scores.csv"
     write_rows(path, [ROW])
     good = path.read_text(encoding="utf-8")
-    path.write_bytes(damage(good).encode("latin-1" if "PNG" in damage("") else "utf-8"))
+    path.write_bytes(damage(good).encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=r"scores.csv' is not a score file: ") as caught:
         read_rows(path)
     assert "\n" not in str(caught.value)
