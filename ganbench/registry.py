@@ -54,14 +54,17 @@ class Registry(Generic[T]):
             return
         self._loaded = True
         for entry in importlib.metadata.entry_points(group=self.group):
+            before = dict(self._items)
             try:
                 package = entry.load()
                 for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
                     importlib.import_module(f"{package.__name__}.{module.name}")
             except Exception as error:
                 if entry.value.split(".")[0] in {"ganbench", "baselines"}:
+                    self._loaded = False
                     raise
-                warnings.warn(f"plug-in '{entry.value}' could not be loaded: {error}", stacklevel=2)
+                self._items = before
+                warnings.warn(f"plug-in '{entry.value}' could not be loaded: {_line(error)}", stacklevel=2)
 
     def get(self, name: str) -> T:
         """Return the item of that name; UserError with suggestions if there is none."""
@@ -99,8 +102,13 @@ def load_plugin(path: str | Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except UserError:
-        raise
     except Exception as error:
         del sys.modules[name]
-        raise UserError(f"plug-in file '{path}' fails on import: {type(error).__name__}: {error}") from error
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"plug-in file '{path}' fails on import: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    """Return kind and message of an error on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
