@@ -96,7 +96,7 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if present[device])
     if name not in present:
-        raise UserError(f"unknown device '{name}'; give auto, {', '.join(present)}")
+        raise UserError(f"unknown device '{name}'; give auto, cpu, cuda or mps")
     if not present[name]:
         raise UserError(f"--device {name}: this machine has none that torch can use; try --device auto")
     return name

@@ -104,8 +104,9 @@ class RunEvidence:
         if source != "fake":
             features, logits = self.reference.features(source, extractor)
         else:
-            if extractor not in self._features:
-                self._features[extractor] = self.reference.extract(self.fake(), extractor)
+            n = self.samples if n is None else n
+            if extractor not in self._features or len(self._features[extractor].features) < n:
+                self._features[extractor] = self.reference.extract(self.fake(max(n, self.samples)), extractor)
             features, logits = self._features[extractor]
         return Features(features[:n], None if logits is None else logits[:n])
 

@@ -1,0 +1,135 @@
+"""One dropped file is all that a new model or metric needs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganbench import registry
+
+PLUGIN = '''
+"""A constant image: the smallest model there is."""
+
+import torch
+
+from ganbench.game import Config, Game, Player, Uniform
+from ganbench.metrics import Metric, Score, register
+
+
+class Grey(Game):
+    """One learned grey image. Nobody 2020."""
+
+    name = "grey"
+    players = (Player("painter", nets=("level",)),)
+
+    def __init__(self, data, config=Config()):
+        super().__init__(data, config)
+        self.level = torch.nn.Parameter(torch.zeros(data.shape))
+
+    def noise(self):
+        return {"jitter": Uniform(1)}
+
+    def sample(self, noise):
+        return self.level + 0.1 * noise["jitter"][:, :, None, None]
+
+    def painter_loss(self, x, noise):
+        return (x - self.sample(noise)).square().mean()
+
+
+register(Metric("brightness", 3, "mean pixel", "sample", "higher", "no", "",
+                lambda evidence, _: Score(evidence.fake().mean().item(), 0.0, 200, "200 images")))
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, clean_registry: None) -> Path:
+    """Return the file of a plug-in with one model and one metric."""
+    path = tmp_path / "elsewhere" / "grey.py"
+    path.parent.mkdir()
+    path.write_text(PLUGIN, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def brightness(suite: Path, tmp_path: Path) -> Path:
+    """Return a suite that asks for the plug-in's metric."""
+    path = tmp_path / "bright.toml"
+    text = suite.read_text(encoding="utf-8").replace('"authenticity"]', '"brightness"]')
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_plugin_is_listed_only_where_it_is_asked_for(ganbench: Callable[..., Any], plugin: Path) -> None:
+    assert "grey " not in ganbench("list", "models").out
+    answer = ganbench("list", "models", "--plugin", plugin)
+    assert answer.code == 0 and "One learned grey image. Nobody 2020." in answer.out
+    assert "brightness" in ganbench("list", "metrics", "--plugin", plugin).out
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_plugin_stands_on_the_leaderboard(
+    ganbench: Callable[..., Any], plugin: Path, brightness: Path, tmp_path: Path, workers: int
+) -> None:
+    out = tmp_path / "runs"
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    run = ("run", "--suite", brightness, "--out", out, "--device", "cpu", "--models", "grey,vae")
+    answer = ganbench(*run, "--plugin", plugin, "--workers", workers)
+    assert answer.code == 0, answer.err
+    board = ganbench("leaderboard", "--suite", brightness, "--out", out, "--format", "csv")
+    lines = [line.split(",") for line in board.out.splitlines()]
+    measured = {(line[lines[0].index("model")], line[lines[0].index("metric")]) for line in lines[1:]}
+    assert {("grey", "brightness"), ("grey", "fid@mlp-digits-v1"), ("vae", "brightness")} <= measured
+    assert {path: path.read_bytes() for path in before} == before
+    assert {path.parent.name for path in out.glob("tiny/*/*")} == {"grey", "vae"}
+
+
+def test_plugin_trains_what_its_loss_says(
+    ganbench: Callable[..., Any], plugin: Path, brightness: Path, tmp_path: Path
+) -> None:
+    """The mean digit pixel is 0.305: a constant image is drawn to it from 0.5."""
+    settings = ("--set", "grey.painter.optimiser.lr=0.05", "--seeds", 1)
+    run = ("run", "--suite", brightness, "--out", tmp_path / "r", "--device", "cpu", "--models", "grey")
+    ganbench(*run, "--plugin", plugin, *settings)
+    board = ganbench(
+        "leaderboard", "--suite", brightness, "--out", tmp_path / "r", "--metric", "brightness", "--format", "csv"
+    )
+    head, line = (text.split(",") for text in board.out.splitlines())
+    assert 0.25 < float(line[head.index("mean")]) < 0.45
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:", r"fails on import: SyntaxError: "),
+        ("import no_such_module", r"fails on import: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise ValueError('one\\ntwo')", r"fails on import: ValueError: one two"),
+        (PLUGIN.replace("def painter_loss", "def paint"), r"player 'painter' has no method painter_loss"),
+        (PLUGIN.replace('"grey"', '"gan"'), r"model 'gan' is registered twice; rename one of the two"),
+    ],
+)
+def test_broken_plugin_is_one_line(
+    ganbench: Callable[..., Any], tmp_path: Path, clean_registry: None, text: str, message: str
+) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(text, encoding="utf-8")
+    answer = ganbench("list", "models", "--plugin", path)
+    assert answer.code == 2 and answer.err.count("\n") == 1 and message in answer.err, answer.err
+
+
+def test_plugin_that_is_not_there(ganbench: Callable[..., Any], tmp_path: Path) -> None:
+    answer = ganbench("list", "--plugin", tmp_path / "no.py")
+    assert answer.code == 2 and answer.err == (
+        f"ganbench: error: plug-in file '{tmp_path}/no.py' does not exist; give the path of a .py file\n"
+    )
+
+
+def test_two_plugins_of_one_name_are_refused(ganbench: Callable[..., Any], plugin: Path, tmp_path: Path) -> None:
+    other = tmp_path / "grey.py"
+    other.write_text("", encoding="utf-8")
+    answer = ganbench("list", "models", "--plugin", plugin, "--plugin", other)
+    assert answer.code == 2 and "two plug-in files are called 'grey.py'" in answer.err
+
+
+def test_models_of_the_package_are_there_without_a_plugin() -> None:
+    assert {"gan", "wgan-gp", "vae", "real-train"} <= set(registry.models.names())
