@@ -18,7 +18,7 @@ from ganbench.game import Facts, Game, Law, Normal, Uniform
 @dataclass(frozen=True)
 class Config(GameConfig):
     components: int = 30
-    "number of Gaussians"
+    "number of Gaussians, at most the number of training images"
     iterations: int = 30
     "largest number of EM iterations"
     floor: float = 1e-3
@@ -42,8 +42,9 @@ class GaussianMixture(Game):
         return {"component": Uniform(1), "pixels": Normal(*self.data.shape)}
 
     def fit(self, images: Tensor, seed: int) -> None:
+        count = min(self.config.components, len(images))
         mixture = Mixture(
-            self.config.components,
+            count,
             covariance_type="diag",
             max_iter=self.config.iterations,
             reg_covar=self.config.floor,
@@ -53,7 +54,7 @@ class GaussianMixture(Game):
             # The number of iterations is part of the setting; stopping there is no fault.
             warnings.simplefilter("ignore", ConvergenceWarning)
             mixture.fit(images.flatten(1).cpu().double().numpy())
-        shape = (self.config.components, *images.shape[1:])
+        shape = (count, *images.shape[1:])
         self.edges = torch.from_numpy(mixture.weights_.cumsum()).to(images)
         self.means = torch.from_numpy(mixture.means_).to(images).reshape(shape)
         self.scales = torch.from_numpy(mixture.covariances_).to(images).sqrt().reshape(shape)
