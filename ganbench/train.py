@@ -86,9 +86,12 @@ def _regroup(specs: list[RunSpec], out: Path) -> list[list[RunSpec]]:
     left = {spec.hash: spec for spec in specs}
     groups = []
     for path in sorted(_checkpoint(specs, out).parent.glob("checkpoint-*.json")):
-        hashes = json.loads(path.read_text(encoding="utf-8"))
-        if all(name in left for name in hashes):
-            groups.append([left.pop(name) for name in hashes])
+        try:
+            group = [left[name] for name in json.loads(path.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError, KeyError):  # damaged, or of seeds that are not all asked for now
+            continue
+        groups.append(group)
+        left = {name: spec for name, spec in left.items() if spec not in group}
     return groups + ([list(left.values())] if left else [])
 
 
@@ -129,9 +132,10 @@ def _train_group(
         if now - saved > checkpoint_seconds:
             _save(stack, log, path)
             saved = time.monotonic()
-    if stack.round == end < spec.rounds:
-        _save(stack, log, path)
-        return
+    else:
+        if stack.round < spec.rounds:
+            _save(stack, log, path)
+            return
     stack.check_parameters()
     seconds = time.monotonic() - began
     speed = (stack.position - first_position) * spec.batch * len(specs) / max(seconds, 1e-9)
