@@ -227,6 +227,8 @@ def main() -> None:
     """Run the command line; a mistake of the user is one line on stderr and exit code 2."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    if arguments == ["--version"]:
+        arguments = ["version"]
     try:
         code = app(args=arguments or ["--help"], prog_name="ganbench", standalone_mode=False)
     except Exception as error:
