@@ -10,9 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import SGD, Adam, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
+from ganbench.game import MLP, SGD, Adam, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
-from ganbench.layers import MLP
 from ganbench.losses import (
     gan_discriminator,
     gan_generator_maximum_likelihood,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganbench import registry
-from ganbench.game import Model
+from ganbench.model import Model
 from ganbench.suite import read_suite, suite_names
 
 KINDS = ("models", "datasets", "metrics", "extractors", "suites")

@@ -224,7 +224,8 @@ def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
 
 
 def _weights_rule(spec: RunSpec) -> str:
-    return f"weights averaged with decay {spec.ema}" if spec.ema else "weights of the last round"
+    averaged = f"weights averaged with decay {spec.ema}, batch-norm statistics of the last round"
+    return averaged if spec.ema else "weights of the last round"
 
 
 @cache

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.game import Game, Model
+from ganbench.game import Game
+from ganbench.model import Model
 from ganbench.record import seed_stream, write_whole
 from ganbench.registry import UserError
 from ganbench.suite import RunSpec, write_spec

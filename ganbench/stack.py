@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
 from ganbench.datasets import Dataset
-from ganbench.game import SGD, Adam, Game, Law, Optimiser, Player
+from ganbench.game import Game
+from ganbench.noise import Law
+from ganbench.players import SGD, Adam, Optimiser, Player
 from ganbench.record import seed_stream
 
 

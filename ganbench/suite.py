@@ -17,7 +17,7 @@ from ganbench.record import Record, fingerprint, from_json, to_json
 from ganbench.registry import UserError, suggest
 
 if TYPE_CHECKING:
-    from ganbench.game import Model
+    from ganbench.model import Model
 
 HERE = Path(__file__).parent / "suites"
 Count = Annotated[int, Field(ge=1)]

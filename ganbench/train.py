@@ -100,6 +100,45 @@ def _checkpoint(specs: Sequence[RunSpec], out: Path) -> Path:
     return out / specs[0].suite / specs[0].model / f"checkpoint-{name}.pt"
 
 
+class _Meter:
+    """Time and images of a group of seeds over all its sessions, and the news for the progress display."""
+
+    def __init__(self, stack: Stack, progress: Progress, seconds_before: float) -> None:
+        self.stack, self.progress, self.before = stack, progress, seconds_before
+        self.began = self.told = self.saved = time.monotonic()
+        self.told_round, self.told_position = stack.round, stack.position
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+        return self.before + time.monotonic() - self.began
+
+    @property
+    def images_per_second(self) -> float:
+        """Real images shown to all seeds together, per second."""
+        return self._images(0) / max(self.seconds, 1e-9)
+
+    def _images(self, since: int) -> int:
+        return (self.stack.position - since) * self.stack.batch * len(self.stack.seeds)
+
+    def tell(self, pause: float = 0.1) -> None:
+        """Report the rounds played since the last report, if that is long enough ago."""
+        passed = time.monotonic() - self.told
+        if passed < pause:
+            return
+        rounds = (self.stack.round - self.told_round) * len(self.stack.seeds)
+        self.progress(rounds, self._images(self.told_position) / max(passed, 1e-9))
+        self.told += passed
+        self.told_round, self.told_position = self.stack.round, self.stack.position
+
+    def due(self, pause: float) -> bool:
+        """Tell whether the last checkpoint is so many seconds ago; the count then starts again."""
+        if time.monotonic() - self.saved <= pause:
+            return False
+        self.saved = time.monotonic()
+        return True
+
+
 def _train_group(
     specs: list[RunSpec],
     data: Dataset,
@@ -108,71 +147,67 @@ def _train_group(
     checkpoint_seconds: float,
     stop_after: int | None,
 ) -> None:
+    """Play all rounds of seeds that are stepped together, and write their run folders."""
     spec, path = specs[0], _checkpoint(specs, out)
     games = [build(each, data) for each in specs]
     stack = Stack(games, [s.seed for s in specs], data, spec.model, spec.batch, spec.rounds, spec.ema)
-    log = _resume(stack, path)
+    log, seconds = _resume(stack, path)
     write_whole(path.with_suffix(".json"), json.dumps([each.hash for each in specs]))
+    meter = _Meter(stack, progress, seconds)
     every = max(1, spec.rounds // LOGGED)
     end = spec.rounds if stop_after is None else min(spec.rounds, stop_after)
-    began = told = saved = time.monotonic()
-    start, told_round, told_position = stack.round, stack.round, stack.position
-    first_position = stack.position
     while stack.round < end:
         losses = stack.play_round()
         if stack.round % every == 0 or stack.round == spec.rounds:
             log.append((stack.round, {name: loss.tolist() for name, loss in losses.items()}))
             if bool((stack.first_bad > 0).all()):
                 break
-        now = time.monotonic()
-        if now - told > 0.1:
-            images = (stack.position - told_position) * spec.batch * len(specs)
-            progress((stack.round - told_round) * len(specs), images / (now - told))
-            told, told_round, told_position = now, stack.round, stack.position
-        if now - saved > checkpoint_seconds:
-            _save(stack, log, path)
-            saved = time.monotonic()
+        meter.tell()
+        if meter.due(checkpoint_seconds):
+            _save(stack, log, meter.seconds, path)
     else:
         if stack.round < spec.rounds:
-            _save(stack, log, path)
+            _save(stack, log, meter.seconds, path)
             return
     stack.check_parameters()
-    seconds = time.monotonic() - began
-    speed = (stack.position - first_position) * spec.batch * len(specs) / max(seconds, 1e-9)
+    meter.tell(pause=0.0)
     for index, each in enumerate(specs):
-        bad = int(stack.first_bad[index])
-        status = Status(
-            state="diverged" if bad > 0 else "finished",
-            round=bad if bad > 0 else stack.round,
-            reason=f"NaN or infinite loss or weights at round {bad}" if bad > 0 else "",
-            seconds=seconds / len(specs) * (spec.rounds / max(stack.round - start, 1)),
-            images_per_second=speed,
-            device=device_name(stack.device),
-        )
-        write_run(each, out, stack.weights(index), _log_text(log, index), status)
-    progress((spec.rounds - told_round) * len(specs), speed)
+        write_run(each, out, stack.weights(index), _log_text(log, index), _status(stack, index, meter))
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _save(stack: Stack, log: list[Any], path: Path) -> None:
+def _status(stack: Stack, index: int, meter: _Meter) -> Status:
+    """Return what became of one seed; its seconds are its share of the group's."""
+    bad = int(stack.first_bad[index])
+    return Status(
+        state="diverged" if bad > 0 else "finished",
+        round=bad if bad > 0 else stack.round,
+        reason=f"NaN or infinite loss or weights at round {bad}" if bad > 0 else "",
+        seconds=meter.seconds / len(stack.seeds),
+        images_per_second=meter.images_per_second,
+        device=device_name(stack.device),
+    )
+
+
+def _save(stack: Stack, log: list[Any], seconds: float, path: Path) -> None:
     buffer = io.BytesIO()
-    torch.save({"stack": stack.state(), "log": log}, buffer)
+    torch.save({"stack": stack.state(), "log": log, "seconds": seconds}, buffer)
     write_whole(path, buffer.getvalue())
 
 
-def _resume(stack: Stack, path: Path) -> list[Any]:
-    """Restore the stack from its checkpoint, if there is one, and return the log so far."""
+def _resume(stack: Stack, path: Path) -> tuple[list[Any], float]:
+    """Restore the stack from its checkpoint, if there is one, and return the log and the seconds so far."""
     if not path.exists():
-        return []
+        return [], 0.0
     try:
         saved = torch.load(path, map_location=stack.device, weights_only=True)
         stack.restore(saved["stack"])
+        return saved["log"], saved["seconds"]
     except Exception as error:
         raise UserError(
             f"checkpoint '{path}' is damaged ({type(error).__name__}); delete it to train this model anew"
         ) from error
-    return saved["log"]
 
 
 def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:

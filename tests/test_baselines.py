@@ -11,10 +11,11 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import linear
 
 from ganbench import registry
+from ganbench.backbones import Conv
 from ganbench.datasets import Dataset
 from ganbench.divergences import NAMES
 from ganbench.game import SGD, Adam, Decay, Game, LinearDecay, RMSprop
-from ganbench.layers import Conv, Spectral
+from ganbench.layers import Spectral
 from ganbench.losses import gradient_penalty, r1_penalty
 from ganbench.record import to_json
 from ganbench.stack import draw, scale

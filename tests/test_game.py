@@ -12,9 +12,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from ganbench import registry
+from ganbench.backbones import MLP, Conv
 from ganbench.datasets import Dataset
 from ganbench.game import (
-    ABILITIES,
     SGD,
     Adam,
     Config,
@@ -29,7 +29,7 @@ from ganbench.game import (
     RMSprop,
     Uniform,
 )
-from ganbench.layers import MLP, Conv
+from ganbench.model import ABILITIES
 from ganbench.record import from_json, seed_stream, to_json
 from ganbench.registry import UserError
 from ganbench.stack import Batches, Stack, draw, scale

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ganbench.backbones import MLP, Conv
 from ganbench.game import SGD, Adam, LinearDecay, Player
-from ganbench.layers import MLP, Conv
 from ganbench.record import (
     Record,
     ScoreRow,

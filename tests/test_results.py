@@ -1,0 +1,56 @@
+"""Committed tables are what the committed rows give."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ganbench import registry
+from ganbench.leaderboard import load_rows
+from ganbench.publish import BLOCK, refresh_readme, reported, write_leaderboards
+from ganbench.suite import read_suite
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
+SCORES = sorted((RESULTS / "scores").glob("*.csv"))
+
+
+def test_there_are_committed_rows() -> None:
+    assert {"digits-v1-standard", "mnist-v1-cpu"} <= {path.stem for path in SCORES}
+
+
+@pytest.mark.parametrize("scores", SCORES, ids=lambda path: path.stem)
+def test_leaderboards_follow_from_the_rows(scores: Path, tmp_path: Path) -> None:
+    (tmp_path / "reported.csv").write_bytes((RESULTS / "reported.csv").read_bytes())
+    for path in write_leaderboards(scores, tmp_path):
+        committed = (RESULTS / "leaderboards" / path.name).read_text(encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == committed, f"publish {scores.stem} again"
+
+
+@pytest.mark.parametrize("scores", SCORES, ids=lambda path: path.stem)
+def test_rows_are_complete_and_say_where_they_come_from(scores: Path) -> None:
+    rows = load_rows([scores])
+    suite = read_suite(rows["suite"].iat[0])
+    budget = suite.budgets[rows["budget"].iat[0]]
+    assert scores.stem == f"{suite.name}-v{suite.version}-{rows['budget'].iat[0]}"
+    assert set(rows["model"]) == set(registry.models.names())
+    assert set(rows["metric"]) == set(suite.metrics)
+    assert (rows.groupby(["model", "metric"])["seed"].nunique() >= budget.seeds).all()
+    assert not rows.duplicated(["model", "config_hash", "metric", "seed"]).any()
+    assert rows["provenance"].str.contains("trained on").all()
+    measured = rows["status"] == "measured"
+    assert rows.loc[~measured, "value"].isna().all() and (rows.loc[~measured, "reason"] != "").all()
+    assert rows.loc[measured, "value"].notna().all()
+
+
+def test_reported_numbers_are_those_of_the_model_files(tmp_path: Path) -> None:
+    reported().to_csv(tmp_path / "reported.csv", index=False, lineterminator="\n")
+    pd.testing.assert_frame_equal(pd.read_csv(RESULTS / "reported.csv"), pd.read_csv(tmp_path / "reported.csv"))
+    assert set(pd.read_csv(RESULTS / "reported.csv")["model"]) >= {"fgan-kl", "vae-gaussian", "real-train"}
+
+
+def test_readme_tables_follow_from_the_rows() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    assert BLOCK.search(text), "the README has no leaderboard block"
+    assert refresh_readme(readme, RESULTS) == text, "publish again"
