@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LONG = {"game.py", "layers.py"}  # to be split
 
 
 def lines(path: Path) -> int:
@@ -14,12 +13,7 @@ def lines(path: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.xfail(reason="to be split")) if path.name in LONG else path
-        for path in sorted((ROOT / "ganbench").rglob("*.py"))
-    ],
-    ids=lambda path: path.relative_to(ROOT).as_posix(),
+    "path", sorted((ROOT / "ganbench").rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_framework_files_have_at_most_250_lines(path: Path) -> None:
     assert lines(path) <= 250
