@@ -209,3 +209,26 @@ def test_absent_inception_weights_are_one_clear_line(tmp_path: Path, monkeypatch
     with pytest.raises(UserError) as error:
         inception.load_inception()
     assert inception.VARIABLE in one_line(error) and "nowhere.pth" in one_line(error)
+
+
+def test_ceiling_does_not_depend_on_the_batch_size() -> None:
+    """FID, Inception Score and PRDC of training against test digits, with features from three batch sizes."""
+    from ganbench.metrics.frechet import frechet_distance
+    from ganbench.metrics.inception_score import inception_scores
+    from ganbench.metrics.neighbours import neighbours
+
+    data = datasets.load("digits")
+    network = extractors.get("mlp-digits-v1").load()
+    results = []
+    for batch in (7, 64, 1000):
+        (train, logits), (test, _) = (
+            extract(network, data.images[split].double() / 255, batch) for split in ("train", "test")
+        )
+        assert logits is not None and train.dtype == torch.float64 and float(train.std()) > 0
+        scores = inception_scores(logits, 10)
+        prdc = [float(part.mean()) for part in neighbours(test, train[: len(test)])]
+        values = [frechet_distance(test, train), float(scores.mean()), *prdc]
+        results.append(torch.tensor(values, dtype=torch.float64))
+    assert results[0].isfinite().all() and (results[0] > 0).all()
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=0, atol=1e-9)
