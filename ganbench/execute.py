@@ -108,6 +108,7 @@ def perform(work: Work, tell: Tell) -> Outcome:
     first = work.specs[0]
     untrained, unmeasured = work.untrained(), work.unmeasured()
     if untrained:
+        tell(work.model, "train", 0, 0.0)  # it has begun
         data = _reference(first.dataset, work.data_root, work.download, work.device).data
         train(untrained, data, work.out, lambda done, speed: tell(work.model, "train", done, speed))
         outcome.trained = len(untrained)
@@ -173,30 +174,43 @@ def _failure(failures: list[tuple[str, Exception]]) -> Exception:
 def _in_processes(works: Sequence[Work], workers: int, tell: Tell) -> list[Future[Outcome]]:
     """Perform all work in worker processes and return its futures, all done."""
     context = multiprocessing.get_context("spawn")
+    queue, stop = context.Queue(), context.Event()
     threads = max(1, (os.cpu_count() or 1) // workers)
-    start = (works[0].plugins, threads)
-    with ProcessPoolExecutor(workers, context, _start, start) as pool, context.Manager() as manager:
-        queue = manager.Queue()
-        futures = [pool.submit(_perform_in_process, work, queue) for work in works]
+    with ProcessPoolExecutor(workers, context, _start, (works[0].plugins, threads, queue, stop)) as pool:
+        futures = [pool.submit(_perform_in_process, work) for work in works]
         try:
             while not all(future.done() for future in futures):
                 _drain(queue, tell)
-        except BaseException:  # no new work; what runs stops when it finds the queue gone
+        except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         _drain(queue, tell)
     return futures
 
 
-def _start(plugins: tuple[str, ...], threads: int) -> None:
+_worker_tell: Tell
+
+
+def _start(plugins: tuple[str, ...], threads: int, queue: Any, stop: Any) -> None:
+    """Prepare a worker process: one with something to tell stops there once its parent has."""
+    global _worker_tell
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    queue.cancel_join_thread()  # a parent that has stopped reads no more news
     torch.set_num_threads(threads)
     for plugin in plugins:
         registry.load_plugin(plugin)
 
+    def tell(*news: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        queue.put(news)
 
-def _perform_in_process(work: Work, queue: Any) -> Outcome:
-    return perform(work, lambda *news: queue.put(news))
+    _worker_tell = tell
+
+
+def _perform_in_process(work: Work) -> Outcome:
+    return perform(work, _worker_tell)
 
 
 def _drain(queue: Any, tell: Tell) -> None:
