@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint bare clean
+.PHONY: demo test lint
 
 demo: .venv/installed
 	$(BIN)/ganbench run --suite digits

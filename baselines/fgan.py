@@ -9,13 +9,13 @@ from typing import Literal
 from torch import Tensor
 
 from ganbench.divergences import divergence
-from ganbench.game import Adam, Facts, Game, Law, Player, Published, Uniform
+from ganbench.game import Adam, Count, Facts, Game, Law, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    latent: int = 100
+    latent: Count = 100
     "size of z ~ U(-1, 1)"
     divergence: Literal[
         "kl",

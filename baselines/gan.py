@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, SGD, Adam, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
+from ganbench.game import MLP, SGD, Adam, Count, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import (
     gan_discriminator,
@@ -28,7 +28,7 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    latent: int = 100
+    latent: Count = 100
     "size of z"
     prior: Literal["normal", "uniform"] = "normal"
     "law of z: N(0, 1) or U(-sqrt 3, sqrt 3), both of unit variance"

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Facts, Game, Law, Normal, Player, RMSprop
+from ganbench.game import Count, Facts, Game, Law, NonNegative, Normal, Player, RMSprop
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating, r1_penalty
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    latent: int = 256
+    latent: Count = 256
     "size of z"
-    penalty: float = 10.0
+    penalty: NonNegative = 10.0
     "weight of E|grad D|^2 at the data, without the paper's 1/2: gamma is twice this, as in the released code"
 
 

@@ -12,16 +12,16 @@ from sklearn.mixture import GaussianMixture as Mixture
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Facts, Game, Law, Normal, Uniform
+from ganbench.game import Count, Facts, Game, Law, NonNegative, Normal, Uniform
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    components: int = 30
+    components: Count = 30
     "number of Gaussians, at most the number of training images"
-    iterations: int = 30
+    iterations: Count = 30
     "largest number of EM iterations"
-    floor: float = 1e-3
+    floor: NonNegative = 1e-3
     "added to every variance, on the [-1, 1] scale"
 
 

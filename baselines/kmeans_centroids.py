@@ -10,12 +10,12 @@ from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Facts, Game, Law, Published, Uniform
+from ganbench.game import Count, Facts, Game, Law, Published, Uniform
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    centroids: int = 1000
+    centroids: Count = 1000
     "number of centroids, at most the number of training images"
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import Adam, Facts, Game, Law, Normal, Player
+from ganbench.game import Adam, Count, Facts, Game, Law, Normal, Player
 from ganbench.game import Config as GameConfig
 from ganbench.losses import least_squares_discriminator, least_squares_generator
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    latent: int = 100
+    latent: Count = 100
     "size of z"
     a: float = -1.0
     "code of the fakes for the discriminator"

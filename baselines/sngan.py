@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import Adam, Facts, Game, Law, LinearDecay, Normal, Player, Published
+from ganbench.game import Adam, Count, Facts, Game, Law, LinearDecay, Normal, Player, Published
 from ganbench.game import Config as GameConfig
 from ganbench.losses import hinge_discriminator, wasserstein_generator
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    latent: int = 128
+    latent: Count = 128
     "size of z"
 
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ganbench.game import Adam, Facts, Game, Law, Normal, Player, Published
+from ganbench.game import Adam, Count, Facts, Game, Law, Normal, Player, Published
 from ganbench.game import Config as GameConfig
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    latent: int = 20
+    latent: Count = 20
     "size of z"
     decoder: Literal["bernoulli", "gaussian"] = "bernoulli"
     "p(x | z): Bernoulli with grey levels as probabilities, or Gaussian with one learned scale, on [0, 1] pixels"

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Facts, Game, Law, Normal, Player, Published, RMSprop
+from ganbench.game import Count, Facts, Game, Law, Normal, Player, Published, RMSprop
 from ganbench.losses import wasserstein_critic, wasserstein_generator
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    latent: int = 100
+    latent: Count = 100
     "size of z"
 
 

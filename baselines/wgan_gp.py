@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import Adam, Facts, Game, Law, Normal, Player, Published, Uniform
+from ganbench.game import Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gradient_penalty, wasserstein_critic, wasserstein_generator
 
 
 @dataclass(frozen=True)
 class Config(GameConfig):
-    latent: int = 128
+    latent: Count = 128
     "size of z"
-    penalty: float = 10.0
+    penalty: NonNegative = 10.0
     "lambda in eq. 3"
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import nn
 
 from ganbench.layers import Activation, Critic, Generator, LeakyReLU, Spectral, activation
-from ganbench.record import Record
+from ganbench.record import Count, Keep, NonNegative, Positive, Record
 
 
 def _initialise(module: nn.Module, scale: float, law: Literal["uniform", "normal"]) -> None:
@@ -37,9 +37,9 @@ class MLP(Record):
 
     kind: Literal["mlp"] = "mlp"
     "always mlp"
-    generator: tuple[int, ...] = (1024, 1024)
+    generator: tuple[Count, ...] = (1024, 1024)
     "hidden widths of the generator"
-    critic: tuple[int, ...] = (240, 240)
+    critic: tuple[Count, ...] = (240, 240)
     "hidden widths of the critic and encoder"
     generator_activation: Activation = "relu"
     "activation of the generator"
@@ -47,13 +47,13 @@ class MLP(Record):
     "activation of the critic"
     generator_norm: bool = True
     "batch norm after each hidden layer of the generator"
-    pieces: int = 5
+    pieces: Count = 5
     "linear pieces per maxout unit"
-    keep: tuple[float, ...] = ()
+    keep: tuple[Keep, ...] = ()
     "keep probabilities of dropout at the critic's input and hidden layers; () is no dropout"
-    generator_init: float = 0.0
+    generator_init: NonNegative = 0.0
     "weights of the generator are U(-init, init); 0 keeps the library's default"
-    critic_init: float = 0.0
+    critic_init: NonNegative = 0.0
     "weights of the critic are U(-init, init); 0 keeps the library's default"
     zero_one: bool = False
     "show the critic pixels in [0, 1]"
@@ -103,13 +103,13 @@ class Conv(Record):
 
     kind: Literal["conv"] = "conv"
     "always conv"
-    width: int = 64
+    width: Count = 64
     "channels of the layer next to the image; each layer away from it doubles them"
     generator_norm: bool = True
     "batch norm in the generator, except at the output"
     critic_norm: bool = False
     "batch norm in the critic, except at the input; not for games with a gradient penalty"
-    init: float = 0.02
+    init: Positive = 0.02
     "standard deviation of all weights"
 
     def _sizes(self, shape: tuple[int, ...]) -> list[int]:

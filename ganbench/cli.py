@@ -61,7 +61,7 @@ def list_(
 @app.command()
 def run(
     suite: SuiteOption,
-    models: Annotated[str, typer.Option(help="comma-separated names; default all of the suite")] = "",
+    models: Annotated[str | None, typer.Option(help="comma-separated names; default all of the suite")] = None,
     seeds: Annotated[int | None, typer.Option(help="number of training seeds; default the budget's")] = None,
     budget: Annotated[str, typer.Option(help="quick, standard, paper or another of the suite's")] = "quick",
     device: Device = "auto",
@@ -79,7 +79,10 @@ def run(
     _load_plugins(plugin)
     chosen = read_suite(suite)
     assignments = [parse_assignment(text) for text in set_]
-    plan = expand(chosen, budget, _split(models), seeds, assignments, dataset)
+    names = _split(models or "")
+    if models is not None and not names:
+        raise UserError("--models names none; leave it out for all models of the suite")
+    plan = expand(chosen, budget, list(dict.fromkeys(names)), seeds, assignments, dataset)
     if workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
     _check_writable(out)
@@ -213,7 +216,7 @@ def publish(
     from ganbench.publish import publish_rows
     from ganbench.suite import read_suite
 
-    for path in publish_rows(read_suite(suite).name, budget, out, results):
+    for path in publish_rows(read_suite(suite), budget, out, results):
         print(path)
 
 

@@ -59,11 +59,15 @@ class Work:
 
     def untrained(self) -> list[RunSpec]:
         """Return the runs still to train."""
-        return pending(self.specs, self.out)
+        name = self.specs[0].dataset
+        # Only a user's own files can change under the same name; the others are held to their checksums.
+        data = _load(name, self.data_root, self.download).sha256[:12] if ":" in name else ""
+        return pending(self.specs, self.out, data)
 
     def unmeasured(self) -> list[tuple[RunSpec, list[str]]]:
         """Return the runs that need metrics, with their names."""
-        names = [(spec, self._wanted(spec)) for spec in self.specs]
+        untrained = self.untrained()
+        names = [(s, list(self.metrics) if s in untrained else self._wanted(s)) for s in self.specs]
         return [(spec, metrics) for spec, metrics in names if metrics]
 
     def _wanted(self, spec: RunSpec) -> list[str]:

@@ -14,7 +14,7 @@ from ganbench.backbones import MLP, Backbone
 from ganbench.model import Model
 from ganbench.noise import Law, Normal, Uniform
 from ganbench.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
-from ganbench.record import Record
+from ganbench.record import Count, NonNegative, Record
 from ganbench.registry import UserError
 
 __all__ = [
@@ -23,11 +23,13 @@ __all__ = [
     "Adam",
     "Config",
     "Constant",
+    "Count",
     "Decay",
     "Facts",
     "Game",
     "Law",
     "LinearDecay",
+    "NonNegative",
     "Normal",
     "Player",
     "Published",

@@ -69,8 +69,9 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
     Returns:
         Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, mean, low, high (95 %
         t-interval over seeds), sampling_error (mean standard error within a run), measured and seeds (counts),
-        diverged (count), reason, rank (1 + number of models that are told apart as better; NaN for references
-        and models without a value), tied (rank shared), published, published_error, gap, comparable, source, note.
+        diverged (count), reason, rank (1 + number of models told apart as better) and worst_rank (number of models
+        less those told apart as worse), both NaN for references and models without a value, published,
+        published_error, gap, comparable, source, note.
     """
     rows = rows.copy()
     # What could not be measured has no protocol of its own: it belongs to the usual one of its model or metric.
@@ -84,7 +85,7 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
         {**dict(zip(keys, key, strict=True)), **_summary(group)} for key, group in rows.groupby(keys, sort=False)
     ]
     frame = pd.DataFrame(lines)
-    frame[["rank", "tied"]] = _ranks(rows, frame)
+    frame[["rank", "worst_rank"]] = _ranks(rows, frame)
     return _add_published(frame, reported)
 
 
@@ -127,8 +128,8 @@ def _summary(group: pd.DataFrame) -> dict[str, float | int | str]:
 
 
 def _ranks(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return rank and tie of each line: models told apart by Welch's t-test, pairs corrected together."""
-    out = pd.DataFrame({"rank": math.nan, "tied": False}, index=frame.index)
+    """Return the best and worst rank that each line can claim, from pairs told apart by Welch's t-test."""
+    out = pd.DataFrame({"rank": math.nan, "worst_rank": math.nan}, index=frame.index)
     keys = [*TABLE, "metric", "protocol"]
     measured = rows[(rows["status"] == "measured")]
     seeds = {
@@ -142,9 +143,8 @@ def _ranks(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
             for model, config in zip(lines["model"], lines["config_hash"], strict=True)
         ]
         better = _told_apart(values)
-        rank = 1 + better.sum(0)
-        out.loc[lines.index, "rank"] = rank
-        out.loc[lines.index, "tied"] = [bool((rank == own).sum() > 1) for own in rank]
+        out.loc[lines.index, "rank"] = 1 + better.sum(0)
+        out.loc[lines.index, "worst_rank"] = len(lines) - better.sum(1)
     return out
 
 

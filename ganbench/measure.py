@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-import platform
-import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from ganbench import __version__, registry
+from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.features import Extractor, extract
 from ganbench.game import Game
 from ganbench.metrics import Features, Metric, Split
 from ganbench.pictures import draw_grid
+from ganbench.provenance import provenance
 from ganbench.record import ScoreRow, read_rows, seed_stream, write_rows
 from ganbench.registry import UserError
 from ganbench.runs import Status, restore
@@ -122,7 +119,7 @@ class RunEvidence:
 
 
 def wanted(folder: Path, metrics: Sequence[str]) -> list[str]:
-    """Return those metrics of which the run folder has no row of the present version."""
+    """Return those metrics of which the run folder has no row of the present version, or a failed one."""
     try:
         rows = {row.metric: row for row in read_rows(folder / "scores.csv")}
     except (OSError, ValueError):
@@ -130,7 +127,8 @@ def wanted(folder: Path, metrics: Sequence[str]) -> list[str]:
     stale = []
     for name in metrics:
         prefix = f"{name} v{find(name)[0].version}"
-        if name not in rows or rows[name].protocol.partition(";")[0] != prefix:
+        row = rows.get(name)
+        if row is None or row.status == "failed" or row.protocol.partition(";")[0] != prefix:
             stale.append(name)
     return stale
 
@@ -204,7 +202,7 @@ def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
         suite=spec.suite,
         version=spec.version,
         budget=spec.budget,
-        dataset=spec.dataset,
+        dataset=evidence.reference.data.name,
         model=spec.model,
         role=game.role,
         league=game.league,
@@ -219,32 +217,10 @@ def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
         detail=detail,
         status=state,
         reason=reason,
-        provenance=_provenance(status.device, status.torch),
+        provenance=provenance(status.device, status.torch),
     )
 
 
 def _weights_rule(spec: RunSpec) -> str:
     averaged = f"weights averaged with decay {spec.ema}, batch-norm statistics of the last round"
     return averaged if spec.ema else "weights of the last round"
-
-
-@cache
-def _provenance(device: str, torch_version: str) -> str:
-    """Return versions, commit and hardware of a number."""
-    libraries = " ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "scikit-learn"))
-    return (
-        f"ganbench {__version__}{_commit()}; trained on {device} with torch {torch_version}; "
-        f"measured with torch {torch.__version__} {libraries}; {platform.machine()} {platform.system()}"
-    )
-
-
-def _commit() -> str:
-    """Return the commit of the checkout that the package runs from, marked if files differ from it, or nothing."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return ""
-    try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-        return " " + subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

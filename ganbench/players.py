@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ganbench.record import Record
+from ganbench.record import Count, NonNegative, Positive, Record, Share
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Constant(Record):
 class Decay(Record):
     """Divide the learning rate by a constant each round, down to a floor. Goodfellow et al. 2014, code."""
 
-    divisor: float = 1.000004
+    divisor: Positive = 1.000004
     "divisor per round, >= 1"
-    floor: float = 0.0
+    floor: NonNegative = 0.0
     "smallest factor"
     kind: Literal["decay"] = "decay"
     "always decay"
@@ -42,7 +42,7 @@ class Decay(Record):
 class LinearDecay(Record):
     """Keep the learning rate up to a share of the rounds, then go linearly to 0. Miyato et al. 2018: start 0."""
 
-    start: float = 0.0
+    start: Share = 0.0
     "share of the rounds before the decay begins, in [0, 1)"
     kind: Literal["linear-decay"] = "linear-decay"
     "always linear-decay"
@@ -60,9 +60,9 @@ Schedule = Annotated[Constant | Decay | LinearDecay, Field(discriminator="kind")
 class Adam(Record):
     """Adam. Kingma and Ba 2015."""
 
-    lr: float = 2e-4
+    lr: Positive = 2e-4
     "learning rate"
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[Share, Share] = (0.5, 0.999)
     "decay rates of both moments"
     schedule: Schedule = Constant()
     "course of the learning rate"
@@ -74,9 +74,9 @@ class Adam(Record):
 class RMSprop(Record):
     """RMSprop. Tieleman and Hinton 2012."""
 
-    lr: float = 5e-5
+    lr: Positive = 5e-5
     "learning rate"
-    alpha: float = 0.99
+    alpha: Share = 0.99
     "decay rate of the squared gradient"
     schedule: Schedule = Constant()
     "course of the learning rate"
@@ -88,11 +88,11 @@ class RMSprop(Record):
 class SGD(Record):
     """Stochastic gradient descent whose momentum may rise linearly over the first rounds."""
 
-    lr: float = 0.1
+    lr: Positive = 0.1
     "learning rate"
-    momentum: float = 0.0
+    momentum: Share = 0.0
     "momentum at the start"
-    final_momentum: float = 0.0
+    final_momentum: Share = 0.0
     "momentum once risen; unused while ramp is 0"
     ramp: int = 0
     "rounds over which the momentum rises"
@@ -125,7 +125,7 @@ class Player(Record):
     "attributes of the game that hold the player's networks or parameters"
     optimiser: Optimiser = Adam()
     "how it descends"
-    steps: int = 1
+    steps: Count = 1
     "steps per round, >= 1"
     boost: int = 0
     "steps in boosted rounds; 0 boosts none"
@@ -133,7 +133,7 @@ class Player(Record):
     "number of boosted rounds at the start"
     boost_every: int = 0
     "every so many rounds one is boosted; 0 is never"
-    clip: float = 0.0
+    clip: NonNegative = 0.0
     "bound of the weights; 0 is none"
 
     def steps_at(self, round_: int) -> int:

@@ -12,6 +12,7 @@ from ganbench.leaderboard import aggregate, choose, load_rows, read_reported
 from ganbench.record import ScoreRow, write_rows, write_whole
 from ganbench.registry import UserError
 from ganbench.report import render
+from ganbench.suite import Suite, expand
 
 # In a README: <!-- leaderboard SCORES METRIC,METRIC --> table <!-- end leaderboard -->
 BLOCK = re.compile(r"(<!-- leaderboard (\S+) (\S+) -->\n).*?(<!-- end leaderboard -->)", re.DOTALL)
@@ -28,16 +29,24 @@ def reported() -> pd.DataFrame:
     return pd.DataFrame(lines, columns=REPORTED)
 
 
-def publish_rows(suite: str, budget: str, out: Path, results: Path) -> list[Path]:
-    """Write results/scores, leaderboards and reported.csv for one suite and budget; return the files written."""
-    paths = list((out / suite).glob("*/*/scores.csv"))
+def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Path]:
+    """Write results/scores, leaderboards and reported.csv for one suite and budget; return the files written.
+
+    Runs with settings of the user's own (`--set`) or of an older suite version are experiments and stay out.
+    """
+    paths = list((out / suite.name).glob("*/*/scores.csv"))
     if not paths:
-        raise UserError(f"no score rows of suite {suite} in {out}/{suite}; make some with ganbench run")
-    rows = choose(load_rows(paths), suite, budget)
+        raise UserError(f"no score rows of suite {suite.name} in {out}/{suite.name}; make some with ganbench run")
+    rows = choose(load_rows(paths), suite.name, budget)
     rows = rows.sort_values(["model", "config_hash", "seed"], kind="stable")
-    version = rows["version"].max()
-    rows = rows[rows["version"] == version]
-    scores = results / "scores" / f"{suite}-v{version}-{budget}.csv"
+    plan = expand(suite, budget, dataset=rows["dataset"].iat[0])
+    official = {(name, specs[0].config_hash, specs[0].version) for name, specs in plan.items()}
+    keys = zip(rows["model"], rows["config_hash"], rows["version"], strict=True)
+    rows = rows[[key in official for key in keys]]
+    if rows.empty:
+        raise UserError(f"no run of suite {suite.name}, budget {budget}, in {out} has the suite's own settings")
+    version = rows["version"].iat[0]
+    scores = results / "scores" / f"{suite.name}-v{version}-{budget}.csv"
     write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
     write_rows(scores, [ScoreRow(**row) for row in rows.to_dict("records")])
     written = [results / "reported.csv", scores, *write_leaderboards(scores, results)]

@@ -22,9 +22,10 @@ LATEX = str.maketrans(
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "–": "--"}
 )
 LEGEND = (
-    "mean ± half width of the 95 % t-interval over training seeds; rank = 1 + number of models told apart as "
-    "better (Welch's t-test, false discovery rate 5 %), = marks ties; seeds = measured/trained; floor and ceiling "
-    "are references outside the ranking; ↑ higher is better, ↓ lower is better"
+    "mean ± half width of the 95 % t-interval over training seeds; rank a–b: a - 1 models are told apart as "
+    "better and all but b as worse (Welch's t-test, false discovery rate 5 %), so overlapping ranges are ties; "
+    "seeds = measured/trained; floor and ceiling are references outside the ranking; "
+    "↑ higher is better, ↓ lower is better"
 )
 
 
@@ -69,7 +70,7 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
         lead: Any = cells.get(first)
         role = own["role"].iat[0]
         line = {
-            "rank": _rank(lead) if role == "model" else role,
+            f"rank by {first[0].partition('@')[0]}": _rank(lead) if role == "model" else role,
             "model": labels[model, config],
             "seeds": f"{own['measured'].max()}/{own['seeds'].max()}",
         }
@@ -93,7 +94,10 @@ def _labels(part: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 def _rank(row: object) -> str:
     rank = getattr(row, "rank", math.nan)
-    return "–" if math.isnan(rank) else f"{int(rank)}{'=' if row.tied else ''}"  # type: ignore[attr-defined]
+    if math.isnan(rank):
+        return "–"
+    worst = row.worst_rank  # type: ignore[attr-defined]
+    return f"{int(rank)}" if worst == rank else f"{int(rank)}–{int(worst)}"
 
 
 def _cell(row: object) -> str:
@@ -135,7 +139,11 @@ def _footnotes(part: pd.DataFrame) -> list[str]:
     """Return the legend, the protocol of each column, and what diverged or is missing and why."""
     notes = [LEGEND]
     headings = _columns(part)
-    notes += [f"{heading}: {protocol}" for (_, protocol), heading in headings.items() if protocol]
+    notes += [
+        f"{heading}: {protocol.removeprefix(f'{metric} ')}"
+        for (metric, protocol), heading in headings.items()
+        if protocol
+    ]
     lost = part[(part["measured"] < part["seeds"]) & (part["reason"] != "")]
     labels = _labels(part)
     lost = lost.assign(model=[labels[pair] for pair in zip(lost["model"], lost["config_hash"], strict=True)])
@@ -220,7 +228,7 @@ def _width(table: pd.DataFrame, name: str) -> int:
 
 
 def _heading(name: str) -> str:
-    return name.replace("@", "\n@")
+    return name.replace("rank by ", "rank by\n").replace("@", "\n@")
 
 
 def _rich(table: pd.DataFrame, title: str) -> Table:

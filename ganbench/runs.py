@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -31,6 +34,10 @@ class Status:
     seconds: float = 0.0
     images_per_second: float = 0.0
     device: str = ""
+    source: str = ""
+    "hash of the file that defines the game: other code is another model"
+    data: str = ""
+    "hash of the images of all splits"
     torch: str = torch.__version__
 
     @staticmethod
@@ -42,9 +49,21 @@ class Status:
             return None
 
 
-def pending(specs: Sequence[RunSpec], out: Path) -> list[RunSpec]:
-    """Return the runs that have not come to an end."""
-    return [spec for spec in specs if Status.read(spec.folder(out)) is None]
+def pending(specs: Sequence[RunSpec], out: Path, data: str = "") -> list[RunSpec]:
+    """Return the runs that have not come to an end with the model's present code and, if given, this data hash."""
+
+    def ended(spec: RunSpec) -> bool:
+        status = Status.read(spec.folder(out))
+        return status is not None and status.source == source_hash(spec.model) and data in ("", status.data)
+
+    return [spec for spec in specs if not ended(spec)]
+
+
+@cache
+def source_hash(model: str) -> str:
+    """Return a hash of the file that defines a model's game."""
+    file = inspect.getsourcefile(registry.models.get(model).game)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file else ""
 
 
 def build(spec: RunSpec, data: Dataset) -> Game:
@@ -63,6 +82,8 @@ def build(spec: RunSpec, data: Dataset) -> Game:
 def write_run(spec: RunSpec, out: Path, weights: Mapping[str, Tensor], log: str, status: Status) -> None:
     """Write the folder of a run that has come to an end, the status last."""
     folder = spec.folder(out)
+    for old in ("status.json", "scores.csv", "samples.png"):  # of a run with other code or data
+        (folder / old).unlink(missing_ok=True)
     write_whole(folder / "spec.json", write_spec(spec))
     write_whole(folder / "log.csv", log)
     write_whole(folder / "weights.safetensors", save_tensors(dict(weights)))

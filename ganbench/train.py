@@ -17,7 +17,7 @@ from ganbench.datasets import Dataset
 from ganbench.game import Game
 from ganbench.record import fingerprint, seed_stream, write_whole
 from ganbench.registry import UserError
-from ganbench.runs import Status, build, write_run
+from ganbench.runs import Status, build, source_hash, write_run
 from ganbench.stack import Stack, scale
 from ganbench.suite import RunSpec
 
@@ -115,7 +115,7 @@ class _Meter:
 
     @property
     def images_per_second(self) -> float:
-        """Real images shown to all seeds together, per second."""
+        """Images of all players' minibatches and all seeds together, per second."""
         return self._images(0) / max(self.seconds, 1e-9)
 
     def _images(self, since: int) -> int:
@@ -172,12 +172,12 @@ def _train_group(
     stack.check_parameters()
     meter.tell(pause=0.0)
     for index, each in enumerate(specs):
-        write_run(each, out, stack.weights(index), _log_text(log, index), _status(stack, index, meter))
+        write_run(each, out, stack.weights(index), _log_text(log, index), _status(stack, index, meter, each, data))
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _status(stack: Stack, index: int, meter: _Meter) -> Status:
+def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Dataset) -> Status:
     """Return what became of one seed; its seconds are its share of the group's."""
     bad = int(stack.first_bad[index])
     return Status(
@@ -187,6 +187,8 @@ def _status(stack: Stack, index: int, meter: _Meter) -> Status:
         seconds=meter.seconds / len(stack.seeds),
         images_per_second=meter.images_per_second,
         device=device_name(stack.device),
+        source=source_hash(spec.model),
+        data=data.sha256[:12],
     )
 
 
@@ -216,8 +218,15 @@ def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:
     began = time.monotonic()
     game.fit(scale(data.images["train"], torch.float32), seed_stream(data.name, spec.model, spec.seed, "fit"))
     weights = {name: value.detach().cpu().contiguous() for name, value in game.state_dict().items()}
-    device = device_name(data.images["train"].device)
-    write_run(spec, out, weights, "round\n", Status("finished", 0, "", time.monotonic() - began, 0.0, device))
+    status = Status(
+        state="finished",
+        round=0,
+        seconds=time.monotonic() - began,
+        device=device_name(data.images["train"].device),
+        source=source_hash(spec.model),
+        data=data.sha256[:12],
+    )
+    write_run(spec, out, weights, "round\n", status)
 
 
 def _log_text(log: list[Any], index: int) -> str:

@@ -361,7 +361,12 @@ def test_npz_with_the_last_tenth_for_validation(tmp_path: Path) -> None:
     x, y = numbered(60, 5, 4), np.arange(60) % 3
     name = save(tmp_path / "a.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
     data = datasets.load(name)
-    assert data.name == name and sizes(data) == [36, 4, 20] and data.classes == 3 and disjoint(data)
+    assert (
+        data.name == f"npz:{name.rpartition('/')[2]}"
+        and sizes(data) == [36, 4, 20]
+        and data.classes == 3
+        and disjoint(data)
+    )
     np.testing.assert_array_equal(torch.cat(list(data.images.values()))[:, 0], x)
     np.testing.assert_array_equal(torch.cat(list(data.labels.values())), y)
 

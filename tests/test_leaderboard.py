@@ -75,7 +75,7 @@ def test_mean_and_interval() -> None:
 def test_one_seed_has_no_interval_and_no_winner() -> None:
     frame = board(row("a", 1.0), row("b", 100.0))
     assert frame["low"].isna().all() and frame["high"].isna().all()
-    assert list(frame["rank"]) == [1, 1] and frame["tied"].all()
+    assert list(frame["rank"]) == [1, 1] and list(frame["worst_rank"]) == [2, 2]
 
 
 @pytest.mark.parametrize(("better", "first"), [("lower", "a"), ("higher", "c")])
@@ -85,14 +85,14 @@ def test_clear_winner_and_two_that_cannot_be_told_apart(better: str, first: str)
         values = {"c": [9.0, 9.1, 8.9], "a": [5.0, 5.2, 4.8], "b": [5.1, 4.9, 5.3]}
     frame = board(*(seeds(name, numbers, better=better) for name, numbers in values.items()))
     others = [name for name in values if name != first]
-    assert frame.loc[first, "rank"] == 1 and not frame.loc[first, "tied"]
-    assert list(frame.loc[others, "rank"]) == [2, 2] and frame.loc[others, "tied"].all()
+    assert frame.loc[first, "rank"] == frame.loc[first, "worst_rank"] == 1
+    assert list(frame.loc[others, "rank"]) == [2, 2] and list(frame.loc[others, "worst_rank"]) == [3, 3]
 
 
 def test_rank_counts_only_models_that_are_told_apart() -> None:
     """b reaches both neighbours, a and c are apart: 1, 1, 2."""
     frame = board(seeds("a", [1.0, 1.2, 0.8]), seeds("b", [1.0, 2.0, 3.0]), seeds("c", [3.0, 3.1, 2.9]))
-    assert list(frame["rank"]) == [1, 1, 2] and list(frame["tied"]) == [True, True, False]
+    assert list(frame["rank"]) == [1, 1, 2] and list(frame["worst_rank"]) == [2, 3, 3]
 
 
 def test_many_equal_models_are_rarely_told_apart() -> None:
@@ -141,7 +141,7 @@ def test_all_seeds_diverged() -> None:
     frame = board([lost("a", "diverged", "NaN", seed=s) for s in range(3)], seeds("b", [1.0, 2.0, 3.0]))
     line = frame.loc["a"]
     assert math.isnan(line["mean"]) and math.isnan(line["rank"]) and line["diverged"] == 3
-    assert line["protocol"] == "fid v1" and frame.loc["b", "rank"] == 1 and not frame.loc["b", "tied"]
+    assert line["protocol"] == "fid v1" and frame.loc["b", "rank"] == frame.loc["b", "worst_rank"] == 1
 
 
 def test_nothing_measured_at_all() -> None:
@@ -163,7 +163,7 @@ def test_infinite_values_are_kept_and_told_apart_from_nothing() -> None:
 def test_different_protocols_never_share_a_line_or_a_rank() -> None:
     frame = board(seeds("a", [1.0, 1.1, 0.9]), seeds("b", [5.0, 5.1, 4.9], protocol="fid v1; 500 images"))
     assert list(frame["protocol"]) == ["fid v1", "fid v1; 500 images"]
-    assert list(frame["rank"]) == [1, 1] and not frame["tied"].any()
+    assert list(frame["rank"]) == [1, 1] and list(frame["worst_rank"]) == [1, 1]
 
 
 @pytest.mark.parametrize(("column", "other"), list(zip(TABLE, ["s2", 2, "paper", "d2", "labelled"], strict=True)))

@@ -112,7 +112,7 @@ def test_best_first_references_last_and_ties_marked() -> None:
     (_, wide, _, _), *others = tables(frame())
     assert not others
     assert list(wide["model"]) == ["gan", "fgan-weighted-jensen-shannon", "vae", "real-train"]
-    assert list(wide["rank"]) == ["1", "2=", "2=", "ceiling"]
+    assert list(wide["rank by fid"]) == ["1", "2–3", "2–3", "ceiling"]
     assert list(wide["seeds"]) == ["3/3"] * 4
 
 
@@ -134,7 +134,7 @@ def test_diverged_and_missing_are_shown_with_their_reason() -> None:
     ((_, wide, _, notes),) = tables(aggregate(pd.DataFrame(rows)))
     lines = wide.set_index("model")
     assert lines.loc["a", "seeds"] == "2/3" and lines.loc["b", "seeds"] == "0/3"
-    assert lines.loc["b", "fid ↓"] == "diverged" and lines.loc["b", "rank"] == "–"
+    assert lines.loc["b", "fid ↓"] == "diverged" and lines.loc["b", "rank by fid"] == "–"
     assert lines.loc["c", "mse ↓"] == "–"
     assert "a: 1 of 3 seeds diverged, first: NaN at round 7" in notes
     assert "b: 3 of 3 seeds diverged, first: NaN at round 3" in notes
@@ -146,7 +146,7 @@ def test_different_protocols_get_a_column_and_a_footnote_each() -> None:
     ((_, wide, _, notes),) = tables(aggregate(pd.DataFrame(rows)))
     assert list(wide.columns[3:]) == ["fid ↓", "fid ↓ [2]"]
     assert list(wide["fid ↓"]) == ["2.0 ± 2.5", ""] and list(wide["fid ↓ [2]"]) == ["", "2.0 ± 2.5"]
-    assert "fid ↓: fid v1" in notes and "fid ↓ [2]: fid v1; 500 images" in notes
+    assert "fid ↓: v1" in notes and "fid ↓ [2]: v1; 500 images" in notes
 
 
 def test_each_table_has_its_own_title() -> None:

@@ -21,7 +21,7 @@ class Dataset:
     """Images of three disjoint, fixed splits.
 
     Args:
-        name: as typed, e.g. "mnist" or "folder:/photos".
+        name: e.g. "mnist", or "folder:photos" for /home/me/photos.
         images: split name ("train", "validation", "test") -> uint8 (n, channels, height, width).
         labels: split name -> int64 (n,); empty if the set is unlabelled.
         classes: number of classes, 0 if unlabelled.
@@ -97,7 +97,9 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Da
         if not path:
             raise registry.UserError(f"'{name}' names no file; give its path, e.g. {kind}:data/mine")
 
-        return (folder if kind == "folder" else npz).load(name, Path(path).expanduser())
+        file = Path(path).expanduser()
+        # The name seeds all random streams: the same files in another place give the same numbers.
+        return (folder if kind == "folder" else npz).load(f"{kind}:{file.resolve().name}", file)
     source: Source = registry.datasets.get(name)
     place = root or os.environ.get("GANBENCH_DATA") or Path(platformdirs.user_cache_dir("ganbench")) / "data"
     return source.load(Path(place).expanduser(), download)

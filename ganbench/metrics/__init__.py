@@ -76,7 +76,7 @@ class Metric:
         version: raised whenever the same input gives another number.
         summary: one line for `ganbench list metrics`, with unit and source.
         ability: method that a game must have, e.g. "sample" or "reconstruct".
-        better: which direction is good, or "closer" to the real-data reference value.
+        better: which direction is good.
         needs_extractor: "no", "features" or "logits".
         unit: "nats", "" and so on.
         compute: (evidence, extractor name or "") -> score.
