@@ -1,0 +1,106 @@
+"""Finished runs are taken up again only while the code and the data they came from are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganbench import datasets, runs
+from ganbench.measure import wanted
+from ganbench.publish import publish_rows
+from ganbench.record import read_rows, write_rows
+from ganbench.registry import UserError
+from ganbench.runs import Status, pending
+from ganbench.suite import Budget, RunSpec, Suite, expand
+from ganbench.train import train
+
+SUITE = Suite(
+    name="stale",
+    version=1,
+    summary="for this test",
+    dataset="digits",
+    metrics=("fid@pixels",),
+    budgets={"quick": Budget(rounds=3, seeds=2, batch=20, samples=50)},
+    backbone={"kind": "mlp", "generator": [8], "critic": [8]},
+)
+
+
+@pytest.fixture(scope="module")
+def data() -> datasets.Dataset:
+    return datasets.load("digits")
+
+
+def trained(out: Path, data: datasets.Dataset) -> list[RunSpec]:
+    specs = expand(SUITE, "quick", ["gan"])["gan"]
+    train(specs, data, out)
+    return specs
+
+
+def test_other_code_makes_a_run_pending(
+    tmp_path: Path, data: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = trained(tmp_path, data)
+    assert pending(specs, tmp_path) == []
+    monkeypatch.setattr(runs, "source_hash", lambda model: "edited since")
+    assert pending(specs, tmp_path) == specs
+
+
+def test_other_data_makes_a_run_pending(tmp_path: Path, data: datasets.Dataset) -> None:
+    specs = trained(tmp_path, data)
+    assert pending(specs, tmp_path, data.sha256[:12]) == []
+    assert pending(specs, tmp_path, "another hash") == specs
+
+
+def test_training_anew_removes_the_scores_of_the_old_run(tmp_path: Path, data: datasets.Dataset) -> None:
+    specs = trained(tmp_path, data)
+    folder = specs[0].folder(tmp_path)
+    (folder / "scores.csv").write_text("old")
+    train(specs, data, tmp_path)
+    assert not (folder / "scores.csv").exists() and Status.read(folder) is not None
+
+
+def test_npz_is_known_by_its_file_not_by_its_path(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    loaded = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        np.savez(tmp_path / place / "mine.npz", images=images)
+        loaded.append(datasets.load(f"npz:{tmp_path / place / 'mine.npz'}"))
+    assert loaded[0].name == loaded[1].name == "npz:mine.npz"
+    assert loaded[0].sha256 == loaded[1].sha256
+
+
+def test_failed_metric_is_wanted_again(
+    tmp_path: Path, data: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganbench.measure import Reference, measure
+
+    monkeypatch.setenv("GANBENCH_INCEPTION", str(tmp_path / "absent.pth"))
+    spec = trained(tmp_path, data)[0]
+    folder = spec.folder(tmp_path)
+    names = ["fid@pixels", "fid@inception-2015"]
+    rows = {row.metric: row for row in measure(spec, folder, Reference(data), names)}
+    assert rows["fid@pixels"].status == "measured" and rows["fid@inception-2015"].status == "failed"
+    assert wanted(folder, names) == ["fid@inception-2015"]
+
+
+def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) -> None:
+    from ganbench.measure import Reference, measure
+
+    plans = [
+        expand(SUITE, "quick", ["gan"])["gan"],
+        expand(SUITE, "quick", ["gan"], assignments=[("gan", "latent", 7)])["gan"],
+    ]
+    for specs in plans:
+        train(specs, data, tmp_path)
+        for spec in specs:
+            measure(spec, spec.folder(tmp_path), Reference(data), SUITE.metrics)
+    written = publish_rows(SUITE, "quick", tmp_path, tmp_path / "results")
+    scores = next(path for path in written if path.parent.name == "scores")
+    assert {row.config_hash for row in read_rows(scores)} == {plans[0][0].config_hash}
+    for spec in plans[0]:
+        write_rows(spec.folder(tmp_path) / "scores.csv", [])
+    with pytest.raises(UserError, match="own settings"):
+        publish_rows(SUITE, "quick", tmp_path, tmp_path / "results")
