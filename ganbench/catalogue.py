@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ganbench import registry
+from ganbench.metrics import Metric
 from ganbench.model import Model
 from ganbench.suite import read_suite, suite_names
 
@@ -15,8 +16,17 @@ def lines(kind: str) -> list[str]:
         return [f"{name:<16} {read_suite(name).summary}" for name in suite_names()]
     if kind == "models":
         return [_model(registry.models.get(name)) for name in registry.models.names()]
+    if kind == "metrics":
+        return [_metric(registry.metrics.get(name)) for name in registry.metrics.names()]
     items = getattr(registry, kind)
     return [f"{name:<20} {items.get(name).summary}" for name in items.names()]
+
+
+def _metric(metric: Metric) -> str:
+    """Return name, with "@" if an extractor goes with it, direction, ability, unit and summary of a metric."""
+    name = metric.name + ("" if metric.needs_extractor == "no" else "@")
+    marks = f"{metric.better} is better, needs {metric.ability}" + (f", {metric.unit}" if metric.unit else "")
+    return f"{name:<20} [{marks}] {metric.summary}"
 
 
 def _model(model: Model) -> str:

@@ -20,6 +20,7 @@ from ganbench.registry import UserError, suggest
 
 LEVEL = 0.95  # of the intervals
 FALSE_DISCOVERIES = 0.05  # share of pairs wrongly told apart
+CAUTIONS = ("edge of the grid", "rank-deficient")  # in the detail of a score whose value is doubtful
 TABLE = ["suite", "version", "budget", "dataset", "league"]  # one leaderboard each
 
 
@@ -69,9 +70,9 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
     Returns:
         Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, mean, low, high (95 %
         t-interval over seeds), sampling_error (mean standard error within a run), measured and seeds (counts),
-        diverged (count), reason, rank (1 + number of models told apart as better) and worst_rank (number of models
-        less those told apart as worse), both NaN for references and models without a value, published,
-        published_error, gap, comparable, source, note.
+        diverged (count), reason, caution (detail of a doubtful value), rank (1 + number of models told apart as
+        better) and worst_rank (number of models less those told apart as worse), both NaN for references and
+        models without a value, published, published_error, gap, comparable, source, note.
     """
     rows = rows.copy()
     # What could not be measured has no protocol of its own: it belongs to the usual one of its model or metric.
@@ -124,6 +125,7 @@ def _summary(group: pd.DataFrame) -> dict[str, float | int | str]:
         "seeds": len(group),
         "diverged": int((group["status"] == "diverged").sum()),
         "reason": reasons.iat[0] if len(reasons) else "",
+        "caution": next((d for d in group["detail"] if any(word in d for word in CAUTIONS)), ""),
     }
 
 

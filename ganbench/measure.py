@@ -64,7 +64,7 @@ class RunEvidence:
 
     def __init__(self, game: Game, spec: RunSpec, reference: Reference) -> None:
         self.game, self.spec, self.reference = game, spec, reference
-        self.samples, self.classes = spec.samples, reference.data.classes
+        self.samples = spec.samples
         self._chunks: list[Tensor] = []
         self._features: dict[str, Features] = {}
 

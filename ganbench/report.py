@@ -144,6 +144,9 @@ def _footnotes(part: pd.DataFrame) -> list[str]:
         for (metric, protocol), heading in headings.items()
         if protocol
     ]
+    doubtful = part[part["caution"] != ""]
+    for (metric, caution), group in doubtful.groupby(["metric", "caution"], sort=False):
+        notes.append(f"{metric}, {caution}: {', '.join(dict.fromkeys(group['model']))}")
     lost = part[(part["measured"] < part["seeds"]) & (part["reason"] != "")]
     labels = _labels(part)
     lost = lost.assign(model=[labels[pair] for pair in zip(lost["model"], lost["config_hash"], strict=True)])

@@ -47,7 +47,6 @@ class FakeEvidence:
     splits: dict[str, Tensor]
     generated: Tensor
     samples: int = 40
-    classes: int = 3
 
     def real(self, split, n=None):
         return self.splits[split][:n]

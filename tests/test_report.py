@@ -223,3 +223,13 @@ def test_html_is_escaped() -> None:
 def test_rendering_is_repeatable(form: str) -> None:
     make: Callable[[], str] = lambda: render(frame(reported=published(model="gan")), form)  # noqa: E731
     assert make() == make()
+
+
+def test_doubtful_values_are_named_below_the_table() -> None:
+    rows = [
+        *(row("a", 1.0 + seed, seed, detail="sigma=0.1 at the edge of the grid") for seed in range(3)),
+        *(row("b", 1.0 + seed, seed, detail="sigma=0.2") for seed in range(3)),
+    ]
+    ((_, _, _, notes),) = tables(aggregate(pd.DataFrame(rows)))
+    (note,) = [note for note in notes if "edge" in note]
+    assert note == "fid, sigma=0.1 at the edge of the grid: a"

@@ -28,8 +28,6 @@ class Evidence(Protocol):
 
     samples: int
     "number of generated images that the suite asks for"
-    classes: int
-    "number of classes of the dataset; 0 if unlabelled"
 
     def real(self, split: Split, n: int | None = None) -> Tensor:
         """Return the first n images of a split, (n, channels, height, width) float32 in [0, 1]."""
