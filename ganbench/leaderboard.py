@@ -52,7 +52,8 @@ def choose(rows: pd.DataFrame, suite: str, budget: str = "", metrics: Sequence[s
             if column == "metric" and name in {metric.partition("@")[0] for metric in known}:
                 continue
             if name not in known:
-                raise suggest(f"{column} among the score rows", name, known)
+                short = {metric.partition("@")[0] for metric in known} if column == "metric" else set()
+                raise suggest(f"{column} among the score rows", name, sorted({*known, *short}))
         keep = rows[column].isin(wanted)
         if column == "metric":
             keep |= rows[column].str.partition("@")[0].isin(wanted)
