@@ -87,8 +87,6 @@ class Model:
         """Return the typed config and players that plain settings describe; UserError names a bad value."""
         config, players = self._typed(settings)
         for player in players:
-            if player.steps < 1:
-                raise UserError(f"setting {self.name}.{player.name}.steps must be at least 1")
             if config.simultaneous and max(player.steps, player.boost) != 1:
                 raise UserError(f"simultaneous updates of {self.name} need one step per player and round")
         return config, players
@@ -97,13 +95,15 @@ class Model:
         names = {player.name for player in self.game.players}
         try:
             config: Config = from_json(type(self.defaults), {k: v for k, v in settings.items() if k not in names})
-            players = tuple(
-                from_json(Player, {**settings[p.name], "name": p.name, "nets": list(p.nets)})
-                for p in self.game.players
-            )
         except ValueError as error:
             raise UserError(f"setting of {self.name}: {error}") from None
-        return config, players
+        return config, tuple(self._player(player, settings[player.name]) for player in self.game.players)
+
+    def _player(self, player: Player, settings: Settings) -> Player:
+        try:
+            return from_json(Player, {**settings, "name": player.name, "nets": list(player.nets)})
+        except ValueError as error:
+            raise UserError(f"setting of {self.name}: {player.name}.{error}") from None
 
     def build(self, data: Facts, settings: Settings, seed: int) -> Game:
         """Return the game with weights drawn from a seed; the global random state is left as it was."""

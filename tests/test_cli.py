@@ -475,7 +475,13 @@ def test_ctrl_c_stops_with_one_line(suite: Path, tmp_path: Path) -> None:
     arguments = ["run", "--suite", path, "--models", "gan,real-train", "--device", "cpu", "--workers", "2"]
     command = [sys.executable, "-m", "ganbench.cli", *map(str, arguments), "--out", str(tmp_path / "runs")]
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test run in the background inherits a shell's "ignore Ctrl-C".
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     limit = time.monotonic() + SECONDS
     out = tmp_path / "runs" / "tiny"
