@@ -187,7 +187,7 @@ def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.Dat
     extra = reported.rename(columns={"value": "published", "error": "published_error"})
     merged = frame.merge(extra, how="left", on=["model", "dataset", "metric"])
     merged["published"] = pd.to_numeric(merged["published"])
-    merged["gap"] = (merged["mean"] - merged["published"]).where(merged["comparable"] == True)  # noqa: E712
+    merged["gap"] = (merged["mean"] - merged["published"]).where(merged["comparable"].eq(True))
     return merged
 
 
