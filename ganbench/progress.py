@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +24,8 @@ def display(works: Sequence[Work]) -> Iterator[Tell]:
     )
     console = Console(stderr=True)
     terminal = console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not terminal) as progress:
+    progress = Progress(*columns, console=console, transient=True)
+    with progress if terminal else nullcontext():  # rich before 15 ends even a disabled display with a blank line
         total = sum(len(work.untrained()) + len(work.unmeasured()) for work in works)
         overall = progress.add_task("runs to train and to measure", total=total, speed="")
         rounds = {work.model: len(work.untrained()) * work.specs[0].rounds for work in works}
