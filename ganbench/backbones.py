@@ -13,7 +13,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from ganbench.layers import Activation, Critic, Generator, LeakyReLU, Spectral, activation
+from ganbench.layers import (
+    Activation,
+    BatchNorm1d,
+    BatchNorm2d,
+    Critic,
+    Generator,
+    LeakyReLU,
+    Spectral,
+    activation,
+)
 from ganbench.record import Count, Keep, NonNegative, Positive, Record
 
 
@@ -66,7 +75,7 @@ class MLP(Record):
             # A bias before a norm has no gradient but rounding noise, which Adam would turn into steps.
             layers.append(nn.Linear(inputs, width, bias=not self.generator_norm))
             if self.generator_norm:
-                layers.append(nn.BatchNorm1d(width))
+                layers.append(BatchNorm1d(width))
             layers.append(activation(self.generator_activation))
             inputs = width
         layers.append(nn.Linear(inputs, math.prod(shape)))
@@ -129,14 +138,14 @@ class Conv(Record):
         layers: list[nn.Module] = [
             nn.Linear(latent, start * sizes[-1] ** 2, bias=not norm),
             nn.Unflatten(1, (start, sizes[-1], sizes[-1])),
-            *([nn.BatchNorm2d(start)] if norm else []),
+            *([BatchNorm2d(start)] if norm else []),
             nn.ReLU(),
         ]
         for depth in reversed(range(len(sizes) - 1)):
             inputs, width, last = channels[depth + 1], channels[depth], depth == 0
             layers.append(nn.ConvTranspose2d(inputs, width, 4, 2, 1, bias=last or not norm))
             if not last:
-                layers += [*([nn.BatchNorm2d(width)] if norm else []), nn.ReLU()]
+                layers += [*([BatchNorm2d(width)] if norm else []), nn.ReLU()]
         layers.append(nn.Flatten())
         network = Generator(nn.Sequential(*layers), shape)
         _initialise(network, self.init, "normal")
@@ -152,7 +161,7 @@ class Conv(Record):
             normed = self.critic_norm and depth > 0
             layer = nn.Conv2d(inputs, width, 4, 2, 1, bias=not normed)
             parts: list[nn.Module] = [Spectral(layer) if spectral else layer]
-            parts += [nn.BatchNorm2d(width)] if normed else []
+            parts += [BatchNorm2d(width)] if normed else []
             blocks.append(nn.Sequential(*parts, LeakyReLU()))
             inputs = width
         head = nn.Linear(inputs * sizes[-1] ** 2, outputs)

@@ -17,6 +17,20 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+class BatchNorm1d(nn.BatchNorm1d):
+    """Batch normalisation in the precision of its weights: moments taken in bfloat16 would be coarse."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation in the precision of its weights: moments taken in bfloat16 would be coarse."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
 class Maxout(nn.Module):
     """Maximum over groups of `pieces` linear units. Goodfellow et al. 2013."""
 

@@ -217,7 +217,7 @@ def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
         detail=detail,
         status=state,
         reason=reason,
-        provenance=provenance(" ".join(filter(None, (status.device, status.engine))), status.torch),
+        provenance=provenance(f"{status.device} {status.engine}".strip(), status.torch),
     )
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
+from ganbench import checkpoints
 from ganbench.datasets import Dataset
 from ganbench.draws import scale
 from ganbench.game import Game
-from ganbench.record import fingerprint, seed_stream, write_whole
+from ganbench.record import seed_stream, write_whole
 from ganbench.registry import UserError
 from ganbench.runs import Status, build, source_hash, write_run
 from ganbench.speed import float32_arithmetic
@@ -72,7 +73,7 @@ def train(
     threads = 1 if together and engine == "eager" else torch.get_num_threads()
     with _threads(threads), float32_arithmetic(specs[0].precision):
         for group in groups:
-            for part in _regroup(group, out):
+            for part in checkpoints.regroup(group, out):
                 _train_group(part, data, out, progress, checkpoint_seconds, stop_after, engine)
 
 
@@ -85,25 +86,6 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _regroup(specs: list[RunSpec], out: Path) -> list[list[RunSpec]]:
-    """Put seeds that share a checkpoint together, so that they go on as they began; the rest are one group."""
-    left = {spec.hash: spec for spec in specs}
-    groups = []
-    for path in sorted(_checkpoint(specs, out).parent.glob("checkpoint-*.json")):
-        try:
-            group = [left[name] for name in json.loads(path.read_text(encoding="utf-8"))]
-        except (ValueError, TypeError, KeyError):  # damaged, or of seeds that are not all asked for now
-            continue
-        groups.append(group)
-        left = {name: spec for name, spec in left.items() if spec not in group}
-    return groups + ([list(left.values())] if left else [])
-
-
-def _checkpoint(specs: Sequence[RunSpec], out: Path) -> Path:
-    name = fingerprint([spec.hash for spec in specs])
-    return out / specs[0].suite / specs[0].model / f"checkpoint-{name}.pt"
 
 
 class _Meter:
@@ -155,7 +137,7 @@ def _train_group(
     engine: str,
 ) -> None:
     """Play all rounds of seeds that are stepped together, and write their run folders."""
-    spec, path = specs[0], _checkpoint(specs, out)
+    spec, path = specs[0], checkpoints.place(specs, out)
     games = [build(each, data) for each in specs]
     stack = Stack(
         games,
@@ -168,7 +150,7 @@ def _train_group(
         bf16=spec.precision == "bf16",
         engine=engine,
     )
-    log, seconds = _resume(stack, path)
+    log, seconds = checkpoints.resume(stack, path)
     write_whole(path.with_suffix(".json"), json.dumps([each.hash for each in specs]))
     meter = _Meter(stack, progress, seconds)
     every = max(1, spec.rounds // LOGGED)
@@ -181,10 +163,10 @@ def _train_group(
                 break
         meter.tell()
         if meter.due(checkpoint_seconds):
-            _save(stack, log, meter.seconds, path)
+            checkpoints.save(stack, log, meter.seconds, path)
     else:
         if stack.round < spec.rounds:
-            _save(stack, log, meter.seconds, path)
+            checkpoints.save(stack, log, meter.seconds, path)
             return
     stack.check_parameters()
     meter.tell(pause=0.0)
@@ -209,26 +191,6 @@ def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Datase
         source=source_hash(spec.model),
         data=data.sha256[:12],
     )
-
-
-def _save(stack: Stack, log: list[Any], seconds: float, path: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save({"stack": stack.saved(), "log": log, "seconds": seconds}, buffer)
-    write_whole(path, buffer.getvalue())
-
-
-def _resume(stack: Stack, path: Path) -> tuple[list[Any], float]:
-    """Restore the stack from its checkpoint, if there is one, and return the log and the seconds so far."""
-    if not path.exists():
-        return [], 0.0
-    try:
-        saved = torch.load(path, map_location=stack.device, weights_only=True)
-        stack.restore(saved["stack"])
-        return saved["log"], saved["seconds"]
-    except Exception as error:
-        raise UserError(
-            f"checkpoint '{path}' is damaged ({type(error).__name__}); delete it to train this model anew"
-        ) from error
 
 
 def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:

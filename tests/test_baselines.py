@@ -208,9 +208,9 @@ def test_fgan_players_share_one_bound(tiny, name):
 
 def test_fgan_jensen_shannon_and_gan_are_the_gan_game(tiny):
     data = tiny()
-    x, noise = inputs(build("fgan-gan", data), data)
     for name, shift in (("fgan-gan", 0.0), ("fgan-jensen-shannon", math.log(4))):
         game = build(name, data).eval()
+        x, noise = inputs(game, data)
         real, fake = game.V(x), game.V(game.G(noise["z"]))
         expected = softplus(-real).mean() + softplus(fake).mean() - shift
         assert game.critic_loss(x, noise).item() == pytest.approx(expected.item(), rel=1e-9)

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ganbench import __version__, execute, leaderboard, train
+from ganbench import __version__, checkpoints, execute, leaderboard, train
 from ganbench.datasets import Dataset
 from ganbench.record import read_rows
 from ganbench.registry import UserError
@@ -263,14 +263,14 @@ def test_killed_run_goes_on_to_the_same_rows(
     assert process.returncode == -signal.SIGKILL, f"the run was over before it could be killed: {err}"
     assert not list(cut.glob("tiny/gan/*/status.json"))
 
-    resume, rounds = train._resume, []
+    resume, rounds = checkpoints.resume, []
 
     def spy(stack: Any, checkpoint: Path) -> Any:
         log = resume(stack, checkpoint)
         rounds.append(stack.round)
         return log
 
-    monkeypatch.setattr(train, "_resume", spy)
+    monkeypatch.setattr(checkpoints, "resume", spy)
     answer = ganbench(*arguments, "--out", cut)
     assert answer.code == 0 and "trained 2 of 2 runs" in answer.out
     assert len(rounds) == 1 and 0 < rounds[0] < 600, "it must go on, not begin anew"
@@ -288,8 +288,8 @@ def interrupt(ganbench: Cli, suite: Path, out: Path, monkeypatch: pytest.MonkeyP
     class Stopped(Exception):
         pass
 
-    def stop(specs: Any, data: Dataset, out: Path, progress: Any) -> None:
-        train.train(specs, data, out, progress, stop_after=5)
+    def stop(specs: Any, data: Dataset, out: Path, progress: Any, engine: str) -> None:
+        train.train(specs, data, out, progress, stop_after=5, engine=engine)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -465,7 +465,7 @@ def test_every_epoch_shows_every_image_once_in_a_new_order(tiny):
     assert len(orders) == 4
     # a function of the position alone
     again = batch_at(Batches(images, 16, [("d", "m", 1)]), 5)
-    assert torch.equal(again[0], batches.at(5, torch.float64)[1])
+    assert torch.equal(again[0], batch_at(batches, 5)[1])
 
 
 def test_pixels_are_scaled_to_the_whole_range():

@@ -66,7 +66,7 @@ def test_every_metric_of_the_suite_has_a_row_with_its_protocol(runs: Path, refer
             assert f"{extractor}@sha256:{registry.extractors.get(extractor).sha256[:12]}" in row.protocol
         assert (
             row.provenance.startswith("ganbench ")
-            and f"trained on cpu with torch {torch.__version__}" in row.provenance
+            and f"trained on cpu eager with torch {torch.__version__}" in row.provenance
         )
     assert text(rows) == text(read_rows(folder / "scores.csv"))
 
