@@ -56,6 +56,9 @@ RUN_MISTAKES = [
     (["--seeds", "two"], "Invalid value for '--seeds': "),
     (["--workers", "0"], "--workers must be at least 1, got 0"),
     (["--device", "gpu"], "unknown device 'gpu'; give auto, cpu, cuda or mps"),
+    (["--engine", "graph"], "--engine graph captures CUDA graphs, but the device is cpu; try --engine compiled"),
+    (["--engine", "fast"], "unknown engine 'fast'"),
+    (["--precision", "fp16"], "unknown precision 'fp16'; did you mean bf16?"),
     (["--budget", "quik"], "unknown budget 'quik'; did you mean quick?"),
     (["--dataset", "minst"], "unknown dataset 'minst'; did you mean mnist?"),
     (["--dataset", "npz:no.npz"], "no.npz does not exist; expected an .npz file"),
@@ -227,6 +230,18 @@ def test_what_was_measured_already_is_not_trained(ganbench: Cli, suite: Path, ru
     answer = ganbench("run", "--suite", suite, "--out", runs, "--device", "cpu")
     assert f"nothing to train: all 6 runs are trained in {runs}\ntrained 0 of 6 runs, measured 2\n" in answer.out
     assert scores(runs) == before
+
+
+def test_engine_and_precision_are_declared(ganbench: Cli, suite: Path, runs: Path) -> None:
+    base = ("run", "--suite", suite, "--out", runs, "--device", "cpu", "--models", "vae")
+    answer = ganbench(*base, "--engine", "compiled")
+    assert answer.code == 0 and answer.out.startswith("nothing to train")  # another engine, the same run
+    answer = ganbench(*base, "--engine", "compiled", "--precision", "bf16", "--seeds", "1")
+    assert answer.code == 0 and "trained 1 of 1 runs" in answer.out  # another precision, another run
+    rows = leaderboard.load_rows(runs.glob("tiny/vae/*/scores.csv"))
+    half = rows[rows["protocol"].str.contains("weights of the last round, trained in bf16; ")]
+    assert set(half["metric"]) == set(rows["metric"]) and len(rows) == 3 * len(half)
+    assert half["provenance"].str.contains("trained on cpu compiled with torch").all()
 
 
 def test_one_more_seed_trains_only_that_one(ganbench: Cli, suite: Path, runs: Path, scores: Any) -> None:

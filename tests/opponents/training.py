@@ -1,7 +1,7 @@
 """How fast training is beside its opponents, in paired runs: `python -m tests.opponents.training`.
 
-The opponents are the loop of public scripts (see `public_script`) on the same images, widths and batch, and our own
-eager step taken for one seed after another.
+The opponents are the loop of public scripts (see `public_script`) on the same images, widths and batch, and
+our own eager step taken for one seed after another.
 """
 
 from __future__ import annotations
@@ -185,9 +185,10 @@ def pairs(device: str, quick: bool) -> list[Pair]:
     out.append(pair("MLP, 5 seeds against 1", five, alone, 5 / 1.5 if cuda else none, few, per_seed=False))
     digits, points = datasets.load("digits").to(device), noise_images("points", 10_000, 2).to(device)
     for name, small in (("8x8 digits", Ours(digits, SMALL)), ("2-D points", Ours(points, SMALL))):
-        for engine in ("eager", "graph" if cuda else "compiled"):
-            ours = replace(small, seeds=3 if quick else 16, engine=engine)
-            what = f"{name}, {ours.seeds} seeds stacked, {engine}, against one by one"
+        fast = "graph" if cuda else "compiled"
+        for precision, engine in (("float32", "eager"), ("float32", fast), ("bf16", fast)):
+            ours = replace(small, seeds=3 if quick else 16, engine=engine, precision=precision)
+            what = f"{name}, {precision}, {ours.seeds} seeds stacked, {engine}, against one by one"
             out.append(pair(what, ours, small.steps, 10.0, many, per_seed=False))
     return out
 
