@@ -17,6 +17,7 @@ from scipy import special, stats
 from ganbench.record import CELLS, read_columns
 from ganbench.registry import UserError, suggest
 
+Array = np.ndarray
 LEVEL = 0.95  # of the intervals
 FALSE_DISCOVERIES = 0.05  # share of pairs wrongly told apart
 CAUTIONS = ("edge of the grid", "rank-deficient")  # in the detail of a score whose value is doubtful
@@ -96,19 +97,19 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
     return _add_published(frame, reported)
 
 
-def _sum(values: pd.Series, line: pd.Series) -> np.ndarray:
+def _sum(values: pd.Series, line: pd.Series) -> Array:
     """Return the sum of each line's values."""
     sums = np.bincount(line, values)
     return sums.astype(int) if values.dtype == bool else sums
 
 
-def _mean(values: pd.Series, line: pd.Series) -> np.ndarray:
+def _mean(values: pd.Series, line: pd.Series) -> Array:
     """Return the mean of each line's values, NaN if there is none."""
     with np.errstate(invalid="ignore"):
         return _sum(values.fillna(0), line) / _sum(values.notna(), line)
 
 
-def _standard_error(deviations: pd.Series, line: pd.Series) -> np.ndarray:
+def _standard_error(deviations: pd.Series, line: pd.Series) -> Array:
     """Return the standard error of each line's mean, NaN for less than two values or infinite ones."""
     count = _sum(deviations.notna(), line)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -130,13 +131,13 @@ def _protocols(rows: pd.DataFrame) -> pd.Series:
     protocols = rows["protocol"].where(rows["status"] == "measured", "")
     for group in ([*TABLE, "metric", "model", "config_hash"], [*TABLE, "metric"]):
         lacking = protocols == ""
-        if not lacking.any():
-            break
-        known = rows[group].assign(protocol=protocols)[~lacking]
-        counts = known.groupby([*group, "protocol"]).size().sort_values(ascending=False, kind="stable")
-        usual = counts.reset_index().drop_duplicates(group)[[*group, "protocol"]]
-        found = rows.loc[lacking, group].merge(usual, how="left", on=group)["protocol"].fillna("")
-        protocols[lacking] = found.to_numpy()
+        if lacking.any():
+            pairs = pd.DataFrame({"group": rows.groupby(group).ngroup(), "protocol": protocols})
+            counts = (
+                pairs[~lacking].groupby(["group", "protocol"]).size().sort_values(ascending=False, kind="stable")
+            )
+            usual = counts.reset_index().drop_duplicates("group").set_index("group")["protocol"]
+            protocols = protocols.mask(lacking, usual.reindex(pairs["group"], fill_value="").to_numpy())
     return protocols
 
 
@@ -152,7 +153,7 @@ def _check_seeds(rows: pd.DataFrame) -> None:
         )
 
 
-def _ranks(frame: pd.DataFrame, error: np.ndarray) -> pd.DataFrame:
+def _ranks(frame: pd.DataFrame, error: Array) -> pd.DataFrame:
     """Return the best and worst rank that each line can claim, from pairs told apart by Welch's t-test."""
     out = pd.DataFrame({"rank": math.nan, "worst_rank": math.nan}, index=frame.index)
     ranked = frame[(frame["role"] == "model") & frame["mean"].notna()]
@@ -161,16 +162,15 @@ def _ranks(frame: pd.DataFrame, error: np.ndarray) -> pd.DataFrame:
         squares = error[lines.index] ** 2
         fit = np.isfinite(squares)  # too few or infinite values allow no test
         means, counts = sign * lines["mean"].to_numpy(), lines["measured"].to_numpy()
-        better = _told_apart(means[fit], squares[fit], counts[fit], len(lines) * (len(lines) - 1) // 2)
-        out.loc[lines.index, "rank"] = 1
-        out.loc[lines.index, "worst_rank"] = len(lines)
-        out.loc[lines.index[fit], "rank"] += better.sum(0)
-        out.loc[lines.index[fit], "worst_rank"] -= better.sum(1)
+        better, worse = _told_apart(means[fit], squares[fit], counts[fit], len(lines) * (len(lines) - 1) // 2)
+        out.loc[lines.index, ["rank", "worst_rank"]] = 1, len(lines)
+        out.loc[lines.index[fit], "rank"] += better
+        out.loc[lines.index[fit], "worst_rank"] -= worse
     return out
 
 
-def _told_apart(means: np.ndarray, squares: np.ndarray, counts: np.ndarray, pairs: int) -> np.ndarray:
-    """Return matrix [i, j]: is i better than j, with false discoveries held at 5 % over all pairs.
+def _told_apart(means: Array, squares: Array, counts: Array, pairs: int) -> tuple[Array, Array]:
+    """Return how many are told apart as better and as worse than each, with false discoveries held at 5 %.
 
     Args:
         means: larger is better.
@@ -178,26 +178,43 @@ def _told_apart(means: np.ndarray, squares: np.ndarray, counts: np.ndarray, pair
         counts: number of values of each mean, at least 2.
         pairs: number of pairs to correct for.
     """
-    if len(means) < 2:
-        return np.zeros((len(means), len(means)), dtype=bool)
+    size = len(means)
+    if size < 2:
+        return np.zeros(size), np.zeros(size)
+    order = np.argsort(-means)  # the first of a pair is the better one
+    means, squares, counts = means[order], squares[order], counts[order]
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.subtract.outer(means, means) / np.sqrt(np.add.outer(squares, squares))
+        rows = [(means[k] - means[k + 1 :]) / np.sqrt(squares[k] + squares[k + 1 :]) for k in range(size)]
+    t = np.concatenate(rows)
     t[np.isnan(t)] = 0  # equal constants
+    ordered = np.sort(t)
 
-    def beyond(freedom: int, found: int, slack: float) -> np.ndarray:
-        """Tell which p-values would make so many discoveries if they all had these degrees of freedom."""
-        return t > slack * special.stdtrit(freedom, 1 - FALSE_DISCOVERIES * found / pairs / 2)
+    def bound(freedom: int, slack: float) -> tuple[float, int]:
+        """Return which t make discoveries if all have these degrees of freedom, and how many do."""
+
+        def limit(found: int) -> float:
+            return slack * float(special.stdtrit(freedom, 1 - FALSE_DISCOVERIES * found / pairs / 2))
+
+        found = _settle(lambda found: len(t) - int(np.searchsorted(ordered, limit(found), "right")), pairs)
+        return limit(found), found
 
     # A p-value falls with the degrees of freedom: their bounds decide most pairs, few need a p-value of their own.
-    fewest, most, more, less = counts.min() - 1, 2 * counts.max() - 2, 1 + 1e-6, 1 - 1e-6
-    better = beyond(fewest, _settle(lambda found: int(beyond(fewest, found, more).sum()), pairs), more)
-    limit = _settle(lambda found: int(beyond(most, found, less).sum()), pairs)
-    i, j = np.nonzero(beyond(most, limit, less) & ~better)
-    a, b, sure = squares[i], squares[j], int(better.sum())
-    p = 2 * special.stdtr((a + b) ** 2 / (a**2 / (counts[i] - 1) + b**2 / (counts[j] - 1)), -t[i, j])
-    found = _settle(lambda found: sure + int((p * (pairs / found) < FALSE_DISCOVERIES).sum()), limit)
-    better[i, j] = p * (pairs / max(found, 1)) < FALSE_DISCOVERIES
-    return better
+    sure, _ = bound(counts.min() - 1, 1 + 1e-6)
+    possible, most = bound(2 * counts.max() - 2, 1 - 1e-6)
+    apart = t > sure
+    band = np.flatnonzero((t > possible) & ~apart)
+    starts = np.cumsum([0, *range(size - 1, 0, -1)])  # of the rows among all pairs
+    i = np.searchsorted(starts, band, "right") - 1
+    j = band - starts[i] + i + 1
+    (a, b), (m, n) = ((values[i], values[j]) for values in (squares, counts))
+    p = 2 * special.stdtr((a + b) ** 2 / (a**2 / (m - 1) + b**2 / (n - 1)), -t[band])
+    found = _settle(lambda found: int(apart.sum()) + int((p * (pairs / found) < FALSE_DISCOVERIES).sum()), most)
+    apart[band] = p * (pairs / max(found, 1)) < FALSE_DISCOVERIES
+    better, worse = np.zeros(size), np.zeros(size)
+    for k, row in enumerate(np.split(apart, starts[1:])):
+        worse[order[k]] = row.sum()
+        better[order[k + 1 :]] += row
+    return better, worse
 
 
 def _settle(count: Callable[[int], int], found: int) -> int:
