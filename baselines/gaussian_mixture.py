@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture as Mixture
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
@@ -42,6 +40,9 @@ class GaussianMixture(Game):
         return {"component": Uniform(1), "pixels": Normal(*self.data.shape)}
 
     def fit(self, images: Tensor, seed: int) -> None:
+        from sklearn.exceptions import ConvergenceWarning  # slow to import, needed here only
+        from sklearn.mixture import GaussianMixture as Mixture
+
         count = min(self.config.components, len(images))
         mixture = Mixture(
             count,

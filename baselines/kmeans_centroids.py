@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
@@ -47,6 +46,8 @@ class KMeansCentroids(Game):
         return {"place": Uniform(1)}
 
     def fit(self, images: Tensor, seed: int) -> None:
+        from sklearn.cluster import MiniBatchKMeans  # slow to import, needed here only
+
         count = min(self.config.centroids, len(images))
         means = MiniBatchKMeans(count, random_state=seed % 2**32, n_init=1, batch_size=4096, max_iter=50).fit(
             images.flatten(1).cpu().double().numpy()

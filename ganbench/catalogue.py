@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ganbench import registry
-from ganbench.metrics import Metric
-from ganbench.model import Model
 from ganbench.suite import read_suite, suite_names
+
+if TYPE_CHECKING:
+    from ganbench.metrics import Metric
+    from ganbench.model import Model
 
 KINDS = ("models", "datasets", "metrics", "extractors", "suites")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,12 +71,13 @@ def run(
     data_root: DataRoot = None,
     no_download: NoDownload = False,
     out: Out = Path("runs"),
-    workers: Annotated[int, typer.Option(help="processes to work in")] = 1,
+    workers: Annotated[int, typer.Option(help="processes that share out models, cores and GPU memory")] = 1,
     engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],
 ) -> None:
     """Train and measure what is not yet done, then print the leaderboard."""
+    from ganbench.record import check_writable
     from ganbench.suite import expand, parse_assignment, read_suite
 
     _load_plugins(plugin)
@@ -87,9 +89,9 @@ def run(
     plan = expand(chosen, budget, list(dict.fromkeys(names)), seeds, assignments, dataset, precision)
     if workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
-    _check_writable(out)
+    check_writable(out)
 
-    from ganbench.execute import Work, choose_device
+    from ganbench.execute import Work, check, choose_device
     from ganbench.measure import find
     from ganbench.progress import work_off
     from ganbench.speed import choose_engine
@@ -102,22 +104,12 @@ def run(
         Work(tuple(specs), chosen.metrics, out, place, data_root, not no_download, tuple(plugin), engine=form)
         for specs in plan.values()
     ]
-    work_off(works, workers, out)
-    rows = _rows_of([spec.folder(out) for specs in plan.values() for spec in specs])
-    _show(rows, "rich")
+    outcomes = work_off(works, workers, out)
+    failed = {outcome.model for outcome in outcomes if outcome.error}
+    _show(_rows_of(spec.folder(out) for name in plan if name not in failed for spec in plan[name]), "rich")
     folder = out / chosen.name
     print(f"score rows: {folder}/*/*/scores.csv   pictures: {folder}/*/*/samples.png   losses: .../log.csv")
-
-
-def _check_writable(out: Path) -> None:
-    import tempfile
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written ({error.strerror}); give another folder") from None
+    check(outcomes)
 
 
 @app.command()
@@ -131,7 +123,7 @@ def measure(
     plugin: Plugins = [],
 ) -> None:
     """Measure finished runs again, or with new metrics, without training."""
-    from ganbench.execute import Work, choose_device, execute
+    from ganbench.execute import Work, check, choose_device, execute
     from ganbench.measure import find
     from ganbench.progress import display
     from ganbench.suite import read_spec, read_suite, suite_names
@@ -160,10 +152,12 @@ def measure(
     with display(works) as tell:
         outcomes = execute(works, 1, tell)
     print(f"measured {sum(outcome.measured for outcome in outcomes)} runs")
-    _show(_rows_of(folders), "rich")
+    fine = (folder for folder, outcome in zip(folders, outcomes, strict=True) if not outcome.error)
+    _show(_rows_of(fine), "rich")
+    check(outcomes)
 
 
-def _rows_of(folders: list[Path]) -> pd.DataFrame:
+def _rows_of(folders: Iterable[Path]) -> pd.DataFrame:
     """Return the score rows of run folders."""
     from ganbench.leaderboard import load_rows
 
@@ -175,6 +169,8 @@ def _show(rows: pd.DataFrame, form: str) -> None:
     from ganbench.leaderboard import aggregate, read_reported, results_folder
     from ganbench.report import render
 
+    if rows.empty:
+        return
     text = render(aggregate(rows, read_reported(results_folder())), form)
     if text:
         print(text, end="")

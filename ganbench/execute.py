@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
+import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from queue import Empty
-from typing import Any
 
 import torch
 
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset
 from ganbench.measure import Reference, measure, wanted
+from ganbench.processes import in_processes
 from ganbench.registry import UserError
 from ganbench.runs import Status, pending
 from ganbench.suite import RunSpec
@@ -26,6 +21,8 @@ from ganbench.train import train
 
 Tell = Callable[[str, str, int, float], None]
 """Called with (model, "train", rounds just played, images/s) or (model, "trained" or "measured", runs, 0)."""
+
+GPU_SHARE = 0.9  # of a GPU's memory is for tensors; every process needs some for itself
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,13 @@ class Work:
         """Name of the model."""
         return self.specs[0].model
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps still to take, of all players and seeds."""
+        settings = self.specs[0].settings.values()
+        steps = sum(part.get("steps", 0) for part in settings if isinstance(part, dict))
+        return steps * self.specs[0].rounds * len(self.untrained())
+
     def untrained(self) -> list[RunSpec]:
         """Return the runs still to train."""
         name = self.specs[0].dataset
@@ -84,6 +88,10 @@ class Outcome:
     trained: int = 0
     measured: int = 0
     diverged: list[str] = field(default_factory=list)
+    error: str = ""
+    "what went wrong, in one line"
+    traceback: str = ""
+    "where, if it is a bug"
 
 
 @lru_cache(maxsize=2)
@@ -139,97 +147,62 @@ def perform(work: Work, tell: Tell) -> Outcome:
     return outcome
 
 
+def attempt(work: Work, tell: Tell) -> Outcome:
+    """Perform the work; what goes wrong is part of the outcome, so that it costs no other model anything."""
+    try:
+        return perform(work, tell)
+    except (UserError, OSError) as error:
+        return Outcome(work.model, error=str(error))
+    except Exception as error:
+        line = f"{type(error).__name__}: {error}; --debug shows where"
+        return Outcome(work.model, error=line, traceback=traceback.format_exc())
+
+
 def execute(works: Sequence[Work], workers: int, tell: Tell) -> list[Outcome]:
-    """Perform all work and return the outcomes in order.
+    """Perform all work and return the outcomes in order; `check` raises what went wrong in any of them.
 
     Args:
         works: one per model.
-        workers: number of processes; 1 works in this one.
+        workers: number of processes; 1 works in this one. They share out the cores and the memory of a GPU.
         tell: progress callback of this process.
 
     Raises:
-        UserError: what went wrong in any of them; the others are finished first.
+        UserError: a dataset is absent.
     """
     for work in works:  # absent files are one error, not one per model, and only this process fetches any
         _load(work.specs[0].dataset, work.data_root, work.download)
-    outcomes: list[Outcome] = []
-    failures: list[tuple[str, Exception]] = []
-
-    def collect(work: Work, result: Callable[[], Outcome]) -> None:
-        try:
-            outcomes.append(result())
-        except BrokenProcessPool:
-            failures.append((work.model, UserError("a worker process died (out of memory?); run again to go on")))
-        except Exception as error:
-            failures.append((work.model, error))
-
+    workers = min(workers, len(works))
     if workers == 1:
-        for work in works:
-            collect(work, partial(perform, work, tell))
-    else:
-        for work, future in zip(works, _in_processes(works, workers, tell), strict=True):
-            collect(work, future.result)
-    if failures:
-        raise _failure(failures)
-    return outcomes
+        return [attempt(work, tell) for work in works]
+    order = sorted(range(len(works)), key=lambda place: -works[place].steps)  # a long one begun last ends alone
+    outcomes = in_processes(
+        attempt,
+        [works[place] for place in order],
+        workers,
+        tell,
+        lost=lambda work, cause: Outcome(work.model, error=f"{cause}; run the same command again to go on"),
+        prepare=partial(_prepare, works[0].plugins, works[0].device, workers),
+        environment={"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // workers))},
+    )
+    return [outcome for _, outcome in sorted(zip(order, outcomes, strict=True), key=lambda pair: pair[0])]
 
 
-def _failure(failures: list[tuple[str, Exception]]) -> Exception:
-    """Return the first failure; a user's mistake with the names of all models that failed."""
-    model, error = failures[0]
-    if not isinstance(error, UserError):
-        return error
-    others = dict.fromkeys(other for other, _ in failures if other != model)
-    return UserError(f"{model}: {error}" + (f"; also failed: {', '.join(others)}" if others else ""))
-
-
-def _in_processes(works: Sequence[Work], workers: int, tell: Tell) -> list[Future[Outcome]]:
-    """Perform all work in worker processes and return its futures, all done."""
-    context = multiprocessing.get_context("spawn")
-    queue, stop = context.Queue(), context.Event()
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, context, _start, (works[0].plugins, threads, queue, stop)) as pool:
-        futures = [pool.submit(_perform_in_process, work) for work in works]
-        try:
-            while not all(future.done() for future in futures):
-                _drain(queue, tell)
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        _drain(queue, tell)
-    return futures
-
-
-_worker_tell: Tell
-
-
-def _start(plugins: tuple[str, ...], threads: int, queue: Any, stop: Any) -> None:
-    """Prepare a worker process: one with something to tell stops there once its parent has."""
-    global _worker_tell
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    queue.cancel_join_thread()  # a parent that has stopped reads no more news
-    torch.set_num_threads(threads)
+def _prepare(plugins: Sequence[str], device: str, workers: int) -> None:
+    """Prepare a worker process: one that asks for more than its share of a GPU's memory gets an error."""
+    if device == "cuda":
+        torch.cuda.set_per_process_memory_fraction(GPU_SHARE / workers)
     for plugin in plugins:
         registry.load_plugin(plugin)
 
-    def tell(*news: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        queue.put(news)
 
-    _worker_tell = tell
-
-
-def _perform_in_process(work: Work) -> Outcome:
-    return perform(work, _worker_tell)
-
-
-def _drain(queue: Any, tell: Tell) -> None:
-    """Pass on what the workers have told, waiting a moment for the first word."""
-    try:
-        tell(*queue.get(timeout=0.2))
-        while True:
-            tell(*queue.get_nowait())
-    except Empty:
-        pass
+def check(outcomes: Sequence[Outcome]) -> None:
+    """Raise UserError if any model failed: the first one's error, with the names of the others."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if not failed:
+        return
+    first = failed[0]
+    others = dict.fromkeys(outcome.model for outcome in failed if outcome.model != first.model)
+    error = UserError(f"{first.model}: {first.error}" + (f"; also failed: {', '.join(others)}" if others else ""))
+    if first.traceback:
+        error.add_note(first.traceback)
+    raise error

@@ -6,18 +6,18 @@ Needs pandas and SciPy only, never torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from itertools import combinations
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
-from ganbench.record import read_rows
+from ganbench.record import CELLS, read_columns
 from ganbench.registry import UserError, suggest
 
+Array = np.ndarray
 LEVEL = 0.95  # of the intervals
 FALSE_DISCOVERIES = 0.05  # share of pairs wrongly told apart
 CAUTIONS = ("edge of the grid", "rank-deficient")  # in the detail of a score whose value is doubtful
@@ -33,13 +33,14 @@ def results_folder() -> Path:
 
 def load_rows(paths: Iterable[Path]) -> pd.DataFrame:
     """Return the rows of score files as one frame; UserError if one is damaged."""
-    records = []
+    columns: dict[str, list[Any]] = {name: [] for name in CELLS}
     for path in sorted(paths):
         try:
-            records += [asdict(row) for row in read_rows(path)]
+            for name, cells in read_columns(path).items():
+                columns[name] += cells
         except ValueError as error:
             raise UserError(f"{error}; delete it and measure again") from None
-    return pd.DataFrame(records)
+    return pd.DataFrame(columns)
 
 
 def choose(rows: pd.DataFrame, suite: str, budget: str = "", metrics: Sequence[str] = ()) -> pd.DataFrame:
@@ -75,26 +76,69 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
         better) and worst_rank (number of models less those told apart as worse), both NaN for references and
         models without a value, published, published_error, gap, comparable, source, note.
     """
-    rows = rows.copy()
-    # What could not be measured has no protocol of its own: it belongs to the usual one of its model or metric.
-    rows["protocol"] = rows["protocol"].where(rows["status"] == "measured", "")
-    for group in ([*TABLE, "metric", "model", "config_hash"], [*TABLE, "metric"]):
-        usual = rows.groupby(group)["protocol"].transform(_most_frequent)
-        rows["protocol"] = rows["protocol"].where(rows["protocol"] != "", usual)
+    rows = rows.assign(protocol=_protocols(rows))
     _check_seeds(rows)
     keys = [*TABLE, "metric", "better", "protocol", "model", "role", "config_hash"]
-    lines = [
-        {**dict(zip(keys, key, strict=True)), **_summary(group)} for key, group in rows.groupby(keys, sort=False)
-    ]
-    frame = pd.DataFrame(lines)
-    frame[["rank", "worst_rank"]] = _ranks(rows, frame)
+    rows["line"] = line = rows.groupby(keys, sort=False).ngroup()
+    frame = rows.drop_duplicates("line").set_index("line")[keys]
+    measured = rows["status"] == "measured"
+    values, count = rows["value"].where(measured), _sum(measured, line)
+    mean = _mean(values, line)
+    error = _standard_error(values - mean[line], line)
+    half = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * error
+    frame["mean"], frame["low"], frame["high"] = mean, mean - half, mean + half
+    frame["sampling_error"] = _mean(rows["std_error"], line)
+    frame["measured"], frame["seeds"] = count, _sum(line >= 0, line)
+    frame["diverged"] = _sum(rows["status"] == "diverged", line)
+    frame["reason"] = _first(rows[~measured], "reason")
+    frame["caution"] = _first(rows[rows["detail"].str.contains("|".join(CAUTIONS))], "detail")
+    frame = frame.fillna({"reason": "", "caution": ""})
+    frame[["rank", "worst_rank"]] = _ranks(frame, error)
     return _add_published(frame, reported)
 
 
-def _most_frequent(protocols: pd.Series) -> str:
-    """Return the most frequent text that is not empty; of several the first of the alphabet."""
-    counts = protocols[protocols != ""].mode()
-    return counts.iat[0] if len(counts) else ""
+def _sum(values: pd.Series, line: pd.Series) -> Array:
+    """Return the sum of each line's values."""
+    sums = np.bincount(line, values)
+    return sums.astype(int) if values.dtype == bool else sums
+
+
+def _mean(values: pd.Series, line: pd.Series) -> Array:
+    """Return the mean of each line's values, NaN if there is none."""
+    with np.errstate(invalid="ignore"):
+        return _sum(values.fillna(0), line) / _sum(values.notna(), line)
+
+
+def _standard_error(deviations: pd.Series, line: pd.Series) -> Array:
+    """Return the standard error of each line's mean, NaN for less than two values or infinite ones."""
+    count = _sum(deviations.notna(), line)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(_sum(deviations.fillna(0) ** 2, line) / (count - 1)) / np.sqrt(count)
+    return np.where(np.isfinite(error), error, math.nan)
+
+
+def _first(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Return the first text of each line that has any."""
+    return rows.drop_duplicates("line").set_index("line")[column]
+
+
+def _protocols(rows: pd.DataFrame) -> pd.Series:
+    """Return the protocol of each row.
+
+    What could not be measured has none of its own: it belongs to the most frequent one of its model or metric, of
+    several the first of the alphabet.
+    """
+    protocols = rows["protocol"].where(rows["status"] == "measured", "")
+    for group in ([*TABLE, "metric", "model", "config_hash"], [*TABLE, "metric"]):
+        lacking = protocols == ""
+        if lacking.any():
+            pairs = pd.DataFrame({"group": rows.groupby(group).ngroup(), "protocol": protocols})
+            counts = (
+                pairs[~lacking].groupby(["group", "protocol"]).size().sort_values(ascending=False, kind="stable")
+            )
+            usual = counts.reset_index().drop_duplicates("group").set_index("group")["protocol"]
+            protocols = protocols.mask(lacking, usual.reindex(pairs["group"], fill_value="").to_numpy())
+    return protocols
 
 
 def _check_seeds(rows: pd.DataFrame) -> None:
@@ -109,73 +153,80 @@ def _check_seeds(rows: pd.DataFrame) -> None:
         )
 
 
-def _summary(group: pd.DataFrame) -> dict[str, float | int | str]:
-    """Return mean, interval and counts of one model's seeds."""
-    values = group.loc[group["status"] == "measured", "value"]
-    mean = values.mean() if len(values) else math.nan
-    half = math.nan
-    if len(values) > 1 and np.isfinite(values).all():
-        half = stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    reasons = group.loc[group["status"] != "measured", "reason"]
-    return {
-        "mean": mean,
-        "low": mean - half,
-        "high": mean + half,
-        "sampling_error": group["std_error"].mean(),
-        "measured": len(values),
-        "seeds": len(group),
-        "diverged": int((group["status"] == "diverged").sum()),
-        "reason": reasons.iat[0] if len(reasons) else "",
-        "caution": next((d for d in group["detail"] if any(word in d for word in CAUTIONS)), ""),
-    }
-
-
-def _ranks(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+def _ranks(frame: pd.DataFrame, error: Array) -> pd.DataFrame:
     """Return the best and worst rank that each line can claim, from pairs told apart by Welch's t-test."""
     out = pd.DataFrame({"rank": math.nan, "worst_rank": math.nan}, index=frame.index)
-    keys = [*TABLE, "metric", "protocol"]
-    measured = rows[(rows["status"] == "measured")]
-    seeds = {
-        key: group["value"].to_numpy()
-        for key, group in measured.groupby([*keys, "model", "config_hash"], sort=False)
-    }
-    for key, lines in frame[(frame["role"] == "model") & frame["mean"].notna()].groupby(keys, sort=False):
+    ranked = frame[(frame["role"] == "model") & frame["mean"].notna()]
+    for _, lines in ranked.groupby([*TABLE, "metric", "protocol"], sort=False):
         sign = 1 if lines["better"].iat[0] == "higher" else -1
-        values = [
-            sign * seeds[(*key, model, config)]
-            for model, config in zip(lines["model"], lines["config_hash"], strict=True)
-        ]
-        better = _told_apart(values)
-        out.loc[lines.index, "rank"] = 1 + better.sum(0)
-        out.loc[lines.index, "worst_rank"] = len(lines) - better.sum(1)
+        squares = error[lines.index] ** 2
+        fit = np.isfinite(squares)  # too few or infinite values allow no test
+        means, counts = sign * lines["mean"].to_numpy(), lines["measured"].to_numpy()
+        better, worse = _told_apart(means[fit], squares[fit], counts[fit], len(lines) * (len(lines) - 1) // 2)
+        out.loc[lines.index, ["rank", "worst_rank"]] = 1, len(lines)
+        out.loc[lines.index[fit], "rank"] += better
+        out.loc[lines.index[fit], "worst_rank"] -= worse
     return out
 
 
-def _told_apart(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Return matrix [i, j]: is i better than j, with false discoveries held at 5 % over all pairs."""
-    count = len(values)
-    better = np.zeros((count, count), dtype=bool)
-    pairs = list(combinations(range(count), 2))
-    if not pairs:
-        return better
-    p = np.array([_p_value(values[i], values[j]) for i, j in pairs])
-    for (i, j), adjusted in zip(pairs, stats.false_discovery_control(p), strict=True):
-        if adjusted < FALSE_DISCOVERIES:
-            first = values[i].mean() > values[j].mean()
-            better[(i, j) if first else (j, i)] = True
-    return better
+def _told_apart(means: Array, squares: Array, counts: Array, pairs: int) -> tuple[Array, Array]:
+    """Return how many are told apart as better and as worse than each, with false discoveries held at 5 %.
+
+    Args:
+        means: larger is better.
+        squares: squared standard errors of the means.
+        counts: number of values of each mean, at least 2.
+        pairs: number of pairs to correct for.
+    """
+    size = len(means)
+    if size < 2:
+        return np.zeros(size), np.zeros(size)
+    order = np.argsort(-means)  # the first of a pair is the better one
+    means, squares, counts = means[order], squares[order], counts[order]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rows = [(means[k] - means[k + 1 :]) / np.sqrt(squares[k] + squares[k + 1 :]) for k in range(size)]
+    t = np.concatenate(rows)
+    t[np.isnan(t)] = 0  # equal constants
+    ordered = np.sort(t)
+
+    def bound(freedom: int, slack: float) -> tuple[float, int]:
+        """Return which t make discoveries if all have these degrees of freedom, and how many do."""
+
+        def limit(found: int) -> float:
+            return slack * float(special.stdtrit(freedom, 1 - FALSE_DISCOVERIES * found / pairs / 2))
+
+        found = _settle(lambda found: len(t) - int(np.searchsorted(ordered, limit(found), "right")), pairs)
+        return limit(found), found
+
+    # A p-value falls with the degrees of freedom: their bounds decide most pairs, few need a p-value of their own.
+    sure, _ = bound(counts.min() - 1, 1 + 1e-6)
+    possible, most = bound(2 * counts.max() - 2, 1 - 1e-6)
+    apart = t > sure
+    band = np.flatnonzero((t > possible) & ~apart)
+    starts = np.cumsum([0, *range(size - 1, 0, -1)])  # of the rows among all pairs
+    i = np.searchsorted(starts, band, "right") - 1
+    j = band - starts[i] + i + 1
+    (a, b), (m, n) = ((values[i], values[j]) for values in (squares, counts))
+    p = 2 * special.stdtr((a + b) ** 2 / (a**2 / (m - 1) + b**2 / (n - 1)), -t[band])
+    found = _settle(lambda found: int(apart.sum()) + int((p * (pairs / found) < FALSE_DISCOVERIES).sum()), most)
+    apart[band] = p * (pairs / max(found, 1)) < FALSE_DISCOVERIES
+    better, worse = np.zeros(size), np.zeros(size)
+    for k, row in enumerate(np.split(apart, starts[1:])):
+        worse[order[k]] = row.sum()
+        better[order[k + 1 :]] += row
+    return better, worse
 
 
-def _p_value(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Welch's two-sided p; 1 where too few or infinite values allow no test."""
-    if len(a) < 2 or len(b) < 2:
-        return 1.0
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return 1.0
-    if a.std() == 0 and b.std() == 0:
-        return 1.0 if a[0] == b[0] else 0.0
-    moments = [(x.mean(), x.std(ddof=1), len(x)) for x in (a, b)]
-    return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
+def _settle(count: Callable[[int], int], found: int) -> int:
+    """Return how many discoveries there are (Benjamini and Hochberg 1995).
+
+    Args:
+        count: number of p-values below the level for so many discoveries; it never falls with them.
+        found: a number that is not too small.
+    """
+    while found and (fewer := count(found)) < found:
+        found = fewer
+    return found
 
 
 def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ganbench.execute import Tell, Work, execute
+from ganbench.execute import Outcome, Tell, Work, execute
 
 
 @contextmanager
@@ -47,13 +47,13 @@ def display(works: Sequence[Work]) -> Iterator[Tell]:
         yield tell
 
 
-def work_off(works: Sequence[Work], workers: int, out: Path) -> None:
-    """Do what is left of the work and say what was done."""
+def work_off(works: Sequence[Work], workers: int, out: Path) -> list[Outcome]:
+    """Do what is left of the work, say what was done and return what became of it."""
     todo = [work for work in works if work.untrained() or work.unmeasured()]
     runs = sum(len(work.specs) for work in works)
     if not todo:
         print(f"nothing to train or measure: all {runs} runs are finished in {out}")
-        return
+        return []
     if not any(work.untrained() for work in works):
         print(f"nothing to train: all {runs} runs are trained in {out}")
     with display(todo) as tell:
@@ -64,3 +64,4 @@ def work_off(works: Sequence[Work], workers: int, out: Path) -> None:
     for outcome in outcomes:
         for line in outcome.diverged:
             print(f"{outcome.model}: {line}; its losses are in log.csv under {out}")
+    return outcomes

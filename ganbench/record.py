@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from ganbench.registry import UserError
 
 R = TypeVar("R")
 Count = Annotated[int, Field(ge=1)]
@@ -30,7 +33,7 @@ class Record:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
-_adapters: dict[Any, TypeAdapter[Any]] = {}  # building one is slow, and score files have many rows
+_adapters: dict[Any, TypeAdapter[Any]] = {}  # building one is slow
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:
@@ -80,6 +83,9 @@ class ScoreRow(Record):
     provenance: str
 
 
+CELLS = {item.name: {"int": int, "float": float, "str": str}[str(item.type)] for item in fields(ScoreRow)}
+
+
 def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
     """Write a score file."""
     text = io.StringIO()
@@ -89,22 +95,31 @@ def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
     write_whole(path, text.getvalue())
 
 
+def read_columns(path: Path) -> dict[str, list[Any]]:
+    """Read a score file as columns; ValueError if its columns or values are not those of a score file."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            header, *rows = [line for line in csv.reader(file) if line] or [[]]
+        if odd := CELLS.keys() ^ set(header):
+            raise ValueError(f"columns missing or unknown: {', '.join(sorted(odd))}")
+        if any(len(row) != len(CELLS) for row in (header, *rows)):
+            raise ValueError("a row has another number of cells than the header")
+        texts = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
+        return {name: _parse(name, texts.get(name, ())) for name in CELLS}
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"'{path}' is not a score file: {error}") from None
+
+
+def _parse(name: str, texts: Sequence[str]) -> list[Any]:
+    try:
+        return list(map(CELLS[name], texts))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def read_rows(path: Path) -> list[ScoreRow]:
-    """Read a score file; ValueError if its columns or values are not those of a score file."""
-    with open(path, newline="", encoding="utf-8") as file:
-        try:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            if odd := {item.name for item in fields(ScoreRow)} ^ set(reader.fieldnames or ()):
-                raise ValueError(f"columns missing or unknown: {', '.join(sorted(odd))}")
-            if any(None in (*row, *row.values()) for row in rows):
-                raise ValueError("a row has another number of cells than the header")
-            return [_adapter(ScoreRow).validate_strings(row) for row in rows]
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"'{path}' is not a score file: {first['loc'][0]}: {first['msg']}") from None
-        except (ValueError, csv.Error) as error:
-            raise ValueError(f"'{path}' is not a score file: {error}") from None
+    """Read a score file as rows; ValueError if its columns or values are not those of a score file."""
+    return [ScoreRow(*cells) for cells in zip(*read_columns(path).values(), strict=True)]
 
 
 def fingerprint(values: Any, digits: int = 12) -> str:
@@ -134,3 +149,13 @@ def write_whole(path: Path, content: bytes | str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder; UserError if no file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written ({error.strerror}); give another folder") from None

@@ -64,15 +64,18 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
     """Return one line per model, sorted by the first metric: best model first, references last."""
     headings, labels = _columns(part), _labels(part)
     first = next(iter(headings))
+    models: dict[tuple[str, str], dict[tuple[str, str], Any]] = {}
+    for row in part.itertuples():
+        models.setdefault((row.model, row.config_hash), {})[row.metric, row.protocol] = row
     lines = []
-    for (model, config), own in part.groupby(["model", "config_hash"], sort=False):
-        cells = {(row.metric, row.protocol): row for row in own.itertuples()}
+    for (model, config), cells in models.items():
         lead: Any = cells.get(first)
-        role = own["role"].iat[0]
+        own = list(cells.values())
+        role = own[0].role
         line = {
             f"rank by {first[0].partition('@')[0]}": _rank(lead) if role == "model" else role,
             "model": labels[model, config],
-            "seeds": f"{own['measured'].max()}/{own['seeds'].max()}",
+            "seeds": f"{max(row.measured for row in own)}/{max(row.seeds for row in own)}",
         }
         for place, heading in headings.items():
             line[heading] = _cell(cells.get(place))

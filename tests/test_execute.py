@@ -1,13 +1,16 @@
 """Where work runs: the same rows from one process or several, and one failure that stops no other model."""
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from ganbench import datasets, execute, registry
-from ganbench.execute import Work, choose_device
+from ganbench import datasets, execute, processes, registry
+from ganbench.execute import Outcome, Work, choose_device
 from ganbench.registry import UserError
 from ganbench.suite import RunSpec, expand, read_suite
 
@@ -43,23 +46,27 @@ def test_two_processes_give_the_rows_of_one_in_the_order_of_the_work(
 @pytest.mark.parametrize("workers", [1, 2])
 def test_failure_is_told_after_the_others_are_finished(suite: Path, tmp_path: Path, workers: int) -> None:
     todo = works(suite, tmp_path, gan={"batch": 5000}, **{"real-train": {"batch": 6000}})
+    outcomes = execute.execute(todo, workers, quiet)
+    assert [bool(outcome.error) for outcome in outcomes] == [True, True, False]
     with pytest.raises(UserError) as caught:
-        execute.execute(todo, workers, quiet)
+        execute.check(outcomes)
     assert str(caught.value).startswith("gan: batch 5000 is larger than the 1197 training images")
     assert str(caught.value).endswith("; also failed: real-train")
     assert len(list(tmp_path.glob("tiny/vae/*/scores.csv"))) == 2
     assert not list(tmp_path.glob("tiny/gan/*/status.json"))
 
 
-def test_bug_in_one_model_is_raised_after_the_others_are_finished(
+def test_bug_in_one_model_is_told_after_the_others_are_finished(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def bug(self: object, *arguments: object) -> None:
         raise ZeroDivisionError("in the loss")
 
     monkeypatch.setattr(registry.models.get("gan").game, "generator_loss", bug)
-    with pytest.raises(ZeroDivisionError, match="in the loss"):
-        execute.execute(works(suite, tmp_path), 1, quiet)
+    outcomes = execute.execute(works(suite, tmp_path), 1, quiet)
+    with pytest.raises(UserError, match=r"^gan: ZeroDivisionError: in the loss; --debug") as caught:
+        execute.check(outcomes)
+    assert "in bug" in caught.value.__notes__[0] and "Traceback" in caught.value.__notes__[0]
     assert len(list(tmp_path.glob("tiny/vae/*/scores.csv"))) == 2
 
 
@@ -71,7 +78,7 @@ def test_absent_dataset_is_one_error_before_any_work(
         raise AssertionError("no work must begin")
 
     monkeypatch.setattr(execute, "perform", never)
-    monkeypatch.setattr(execute, "_in_processes", never)
+    monkeypatch.setattr(execute, "in_processes", never)
     changes = {model: {"dataset": "mnist"} for model in ("gan", "vae", "real-train")}
     todo = [replace(w, data_root=str(tmp_path), download=False) for w in works(suite, tmp_path, **changes)]
     with pytest.raises(UserError, match=r"^mnist: "):
@@ -114,10 +121,121 @@ def test_device() -> None:
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
 def test_device_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError, match=f"^--device {name}: this machine has none"):
         choose_device(name)
     assert choose_device("auto") == "cpu"
+
+
+HASTY = """
+import functools
+from ganbench import execute, train
+execute.train = functools.partial(train.train, checkpoint_seconds=0.1)
+"""
+
+
+def test_killed_worker_costs_its_own_model_only_and_its_run_goes_on(
+    suite: Path, tmp_path: Path, scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hasty.py").write_text(HASTY, encoding="utf-8")
+    long = {"gan": {"rounds": 600}}
+    plain = [replace(work, plugins=(str(tmp_path / "hasty.py"),)) for work in works(suite, tmp_path / "a", **long)]
+    todo = [replace(work, out=tmp_path / "b") for work in plain]
+    execute.check(execute.execute(plain, 1, quiet))
+
+    pids: dict[str, int] = {}
+    give = processes._Worker.give
+
+    def note(worker: processes._Worker, place: int, work: Work) -> None:
+        pids[work.model] = worker.process.pid or 0
+        give(worker, place, work)
+
+    def kill(model: str, *news: object) -> None:
+        if model == "gan" and pids["gan"] and list(tmp_path.glob("b/tiny/gan/checkpoint-*.pt")):
+            os.kill(pids["gan"], signal.SIGKILL)
+            pids["gan"] = 0
+
+    monkeypatch.setattr(processes._Worker, "give", note)
+    outcomes = execute.execute(todo, 2, kill)
+    assert [(outcome.model, outcome.measured) for outcome in outcomes] == [
+        ("gan", 0),
+        ("real-train", 2),
+        ("vae", 2),
+    ]
+    with pytest.raises(UserError) as caught:
+        execute.check(outcomes)
+    assert str(caught.value) == (
+        "gan: its process was killed by signal 9, perhaps for want of memory; run the same command again to go on"
+    )
+    assert not list(tmp_path.glob("b/tiny/gan/*/status.json"))
+
+    rounds = []
+    left = [work for work in todo if work.untrained()]
+    outcomes = execute.execute(left, 1, lambda model, stage, done, speed: rounds.append((stage == "train") * done))
+    assert [(outcome.model, outcome.trained, outcome.error) for outcome in outcomes] == [("gan", 2, "")]
+    assert 0 < sum(rounds) < 2 * 600, "it must go on, not begin anew"
+    assert scores(tmp_path / "b") == scores(tmp_path / "a")
+
+
+THREADS = """
+import os
+import torch
+from ganbench.game import Config, Game, Uniform
+
+class Threads(Game):
+    '''Writes down how many threads it gets.'''
+    name = "threads"
+    role = "floor"
+    def __init__(self, data, config=Config()):
+        super().__init__(data, config)
+    def noise(self):
+        return {"z": Uniform(*self.data.shape)}
+    def fit(self, images, seed):
+        with open(os.environ["GANBENCH_THREADS"], "a") as file:
+            print(torch.get_num_threads(), os.environ["OMP_NUM_THREADS"], file=file)
+    def sample(self, noise):
+        return noise["z"]
+"""
+
+
+@pytest.mark.parametrize(("cores", "workers", "share"), [(5, 2, "2 2"), (1, 2, "1 1"), (4, 9, "2 2")])
+def test_workers_share_out_the_threads(
+    suite: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clean_registry: None,
+    cores: int,
+    workers: int,
+    share: str,
+) -> None:
+    (tmp_path / "threads.py").write_text(THREADS, encoding="utf-8")
+    monkeypatch.setenv("GANBENCH_THREADS", str(tmp_path / "notes"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    registry.load_plugin(tmp_path / "threads.py")
+    plan = expand(read_suite(str(suite)), "quick", ["threads", "real-train"], seeds=1)
+    plugins = (str(tmp_path / "threads.py"),)
+    todo = [Work(tuple(specs), METRICS, tmp_path, "cpu", plugins=plugins) for specs in plan.values()]
+    execute.check(execute.execute(todo, workers, quiet))
+    assert (tmp_path / "notes").read_text(encoding="utf-8").split("\n")[:-1] == [share]
+
+
+def test_longest_work_begins_first_and_outcomes_keep_their_order(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = works(suite, tmp_path, vae={"rounds": 50})
+
+    def begin(perform: object, items: list[Work], *rest: object, **options: object) -> list[Outcome]:
+        assert [work.model for work in items] == ["vae", "gan", "real-train"]
+        return [Outcome(work.model) for work in items]
+
+    monkeypatch.setattr(execute, "in_processes", begin)
+    assert [outcome.model for outcome in execute.execute(todo, 2, quiet)] == ["gan", "real-train", "vae"]
+
+
+def test_every_worker_gets_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    execute._prepare((), "cuda", 3)
+    execute._prepare((), "cpu", 3)
+    assert shares == [pytest.approx(0.3)]

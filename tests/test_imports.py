@@ -44,6 +44,13 @@ def test_help_loads_neither_torch_nor_pandas(arguments: list[str]) -> None:
     assert not loaded(f"sys.argv = ['ganbench', *{arguments}]\n{call}") & {"torch", "pandas", "scipy"}
 
 
+@pytest.mark.parametrize("what", ["models", "datasets", "metrics", "extractors", "suites"])
+def test_list_loads_no_more_than_it_needs(what: str) -> None:
+    call = "from ganbench.cli import main\ntry: main()\nexcept SystemExit: pass"
+    unneeded = {"pandas", "scipy", "sklearn", "torchvision"} | ({"torch"} if what == "suites" else set())
+    assert not loaded(f"sys.argv = ['ganbench', 'list', '{what}']\n{call}") & unneeded
+
+
 def test_layers_are_kept() -> None:
     tool = Path(sys.executable).with_name("lint-imports")
     if not tool.exists():

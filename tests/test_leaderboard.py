@@ -2,15 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from synthetic import rows as synthetic_rows
 
 from ganbench.leaderboard import TABLE, aggregate, choose, load_rows, read_reported, results_folder
 from ganbench.record import ScoreRow, write_rows
 from ganbench.registry import UserError
+from ganbench.report import render
 
 T2 = 4.302652729749464  # 97.5 % quantile of Student's t with 2 degrees of freedom
 
@@ -243,3 +248,89 @@ def test_reported_numbers_are_there_and_missing_ones_are_named(tmp_path: Path) -
     assert {"model", "dataset", "metric", "value", "source"} <= set(read_reported(results_folder()))
     with pytest.raises(UserError, match=r"reported.csv' is missing; make it with ganbench publish"):
         read_reported(tmp_path)
+
+
+EXACT = {"rtol": 1e-12, "atol": 0, "check_dtype": False, "check_names": False}
+
+
+def slowly(group: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, interval and ranks of one table's metric, one model and one pair at a time."""
+    out, values = {}, {}
+    for model, own in group.groupby("model", sort=False):
+        values[model] = own.loc[own["status"] == "measured", "value"].to_numpy()
+        count = len(values[model])
+        low = high = math.nan
+        if count > 1 and np.isfinite(values[model]).all() and np.ptp(values[model]) > 0:
+            interval = stats.ttest_1samp(values[model], 0).confidence_interval(0.95)
+            low, high = interval.low, interval.high
+        elif count > 1 and np.isfinite(values[model]).all():
+            low = high = values[model][0]
+        mean = values[model].mean() if count else math.nan
+        out[model] = {"mean": mean, "low": low, "high": high, "measured": count, "seeds": len(own)}
+    ranked = [model for model in out if len(values[model])]
+    pairs = list(combinations(ranked, 2))
+    adjusted = stats.false_discovery_control([welch(values[a], values[b]) for a, b in pairs])
+    for model in out:
+        out[model] |= {"rank": math.nan, "worst_rank": math.nan}
+        if model in ranked:
+            out[model] |= {"rank": 1.0, "worst_rank": float(len(ranked))}
+    for (a, b), p in zip(pairs, adjusted, strict=True):
+        if p < 0.05:
+            swap = (out[a]["mean"] > out[b]["mean"]) == (group["better"].iat[0] == "lower")
+            winner, loser = (b, a) if swap else (a, b)
+            out[loser]["rank"] += 1
+            out[winner]["worst_rank"] -= 1
+    return pd.DataFrame.from_dict(out, orient="index")
+
+
+def welch(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the p-value of a pair; 1 where there is no test."""
+    if min(len(a), len(b)) < 2 or not np.isfinite([*a, *b]).all():
+        return 1.0
+    if np.ptp(a) == 0 and np.ptp(b) == 0:
+        return float(a[0] == b[0])
+    moments = [moment for x in (a, b) for moment in (x.mean(), x.std(ddof=1), len(x))]
+    return float(stats.ttest_ind_from_stats(*moments, equal_var=False).pvalue)
+
+
+@pytest.mark.parametrize(
+    ("models", "count", "lost_share"), [(40, 5, 0.1), (60, 3, 0.2), (30, 2, 0.3), (25, 1, 0.2), (30, 12, 0.0)]
+)
+def test_statistics_are_those_of_a_slow_direct_computation(models: int, count: int, lost_share: float) -> None:
+    rows = pd.DataFrame([asdict(one) for one in synthetic_rows(models, count, 2, suites=2, lost=lost_share)])
+    measured = rows["status"] == "measured"
+    for model, value in (("model-00001", 3.0), ("model-00002", 3.0), ("model-00003", 9.0)):
+        rows.loc[measured & (rows["model"] == model), "value"] = value
+    rows.loc[measured & (rows["model"] == "model-00004") & (rows["seed"] == 0), "value"] = math.inf
+    rows = rows.sample(frac=1, random_state=0)  # the order of rows decides nothing
+    frame = aggregate(rows)
+    columns = ["mean", "low", "high", "measured", "seeds", "rank", "worst_rank"]
+    decided = 0
+    for key, group in rows.groupby(["suite", "metric"]):
+        mine = frame[(frame["suite"] == key[0]) & (frame["metric"] == key[1])].set_index("model")[columns]
+        slow = slowly(group)[columns]
+        pd.testing.assert_frame_equal(mine, slow.loc[mine.index], **EXACT)
+        decided += (slow["rank"] > 1).sum()
+    assert decided > 0 or count == 1
+
+
+def test_table_of_ten_thousand_runs_in_as_many_files(tmp_path: Path) -> None:
+    """2,000 models of 5 seeds: level k has mean k, and only neighbours can be confused."""
+    draw = np.random.default_rng(0)
+    head = ",".join(ScoreRow.__dataclass_fields__) + "\n"
+    for model in range(2000):
+        for seed in range(5):
+            line = row(f"m{model:04d}", 10.0 * (model // 2) + draw.normal(), seed, config_hash=f"{model:08x}")
+            folder = tmp_path / f"m{model:04d}" / str(seed)
+            folder.mkdir(parents=True)
+            (folder / "scores.csv").write_text(head + ",".join(map(str, line.values())) + "\n", encoding="utf-8")
+    rows = load_rows(tmp_path.glob("*/*/scores.csv"))
+    assert len(rows) == 10_000 and list(rows.columns) == head.strip().split(",")
+    frame = aggregate(rows).set_index("model")
+    assert (frame["seeds"] == 5).all() and len(frame) == 2000
+    place = 2 * (np.arange(2000) // 2)
+    apart = (frame["rank"] == place + 1) & (frame["worst_rank"] == place + 2)
+    exact = (frame["rank"] >= place + 1) & (frame["worst_rank"] <= place + 2)
+    assert exact.all() and apart.mean() > 0.8, "twins are ties, all others are told apart"
+    text = render(frame.reset_index(), "md")
+    assert text.count("\n| ") > 2000 and text.index("| m0000 ") < text.index("| m1999 ")

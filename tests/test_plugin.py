@@ -133,3 +133,32 @@ def test_two_plugins_of_one_name_are_refused(ganbench: Callable[..., Any], plugi
 
 def test_models_of_the_package_are_there_without_a_plugin() -> None:
     assert {"gan", "wgan-gp", "vae", "real-train"} <= set(registry.models.names())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_plugin_costs_the_other_models_nothing(
+    ganbench: Callable[..., Any], plugin: Path, suite: Path, tmp_path: Path, workers: int
+) -> None:
+    """The table of the others is printed, then one line about the model that is broken."""
+    plugin.write_text(
+        PLUGIN.replace("return (x -", "raise KeyError('level')\n        return (x -"), encoding="utf-8"
+    )
+    run = ("run", "--suite", suite, "--out", tmp_path / "r", "--device", "cpu", "--models", "grey,real-train")
+    answer = ganbench(*run, "--plugin", plugin, "--workers", workers)
+    assert answer.code == 2 and "ceiling" in answer.out and "real-train" in answer.out and "grey" not in answer.out
+    assert answer.err == "ganbench: error: grey: KeyError: 'level'; --debug shows where\n"
+    again = ganbench(*run, "--plugin", plugin, "--workers", workers)
+    assert again.code == 2 and "trained 0 of 4 runs, measured 0" in again.out
+
+
+def test_plugin_that_kills_its_process_costs_the_other_models_nothing(
+    ganbench: Callable[..., Any], plugin: Path, suite: Path, tmp_path: Path
+) -> None:
+    plugin.write_text(
+        PLUGIN.replace("return (x -", "import os; os.kill(os.getpid(), 9)\n        return (x -"), encoding="utf-8"
+    )
+    run = ("run", "--suite", suite, "--out", tmp_path / "r", "--device", "cpu", "--models", "grey,real-train")
+    answer = ganbench(*run, "--plugin", plugin, "--workers", 2)
+    assert answer.code == 2 and "real-train" in answer.out and "grey" not in answer.out
+    assert answer.err.startswith("ganbench: error: grey: its process was killed by signal 9")
+    assert answer.err.endswith("; run the same command again to go on\n") and answer.err.count("\n") == 1
