@@ -91,7 +91,7 @@ def mmd2_of_subsets(x: Tensor, y: Tensor, subsets: int = SUBSETS, size: int = SU
     generator = torch.Generator().manual_seed(SEED)
 
     def draw(items: Tensor) -> Tensor:
-        return torch.randperm(len(items), generator=generator)[:size].to(items.device)
+        return torch.randperm(len(items), generator=generator)[:size].clone().to(items.device)
 
     drawn = [(draw(x), draw(y)) for _ in range(subsets)]
     # In small samples subsets share most pairs: one pass over all of them, if that multiplies less.
