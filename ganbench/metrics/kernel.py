@@ -32,18 +32,18 @@ def _sums(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor, block: int) -> Tenso
         panel = y[columns].double()
 
         def of_block(start: int, columns: slice = columns, panel: Tensor = panel) -> Tensor:
-            # A set against itself is symmetric: pairs above the diagonal count twice, all others not at all.
+            # A set against itself is symmetric: pairs above the diagonal stand for all others too.
             first = max(start, columns.start) if x is y else columns.start
             rows, right = slice(start, start + block), slice(first, columns.stop)
             base = torch.addmm(one, x[rows].double(), panel[first - columns.start :].T, alpha=1 / x.shape[1])
             terms = base.square().mul_(base)  # (rows, columns)
             if x is y:
-                terms.triu_(start - first + 1).mul_(2)
+                terms.triu_(start - first + 1)
             return ((terms @ in_y[right]) * in_x[rows]).sum(dim=0)
 
         last = columns.stop if x is y else len(x)
         total += torch.stack(in_threads(of_block, range(0, last, block))).sum(dim=0)
-    return total
+    return 2 * total if x is y else total
 
 
 def _mmd2(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor, block: int) -> Tensor:

@@ -77,12 +77,11 @@ def neighbours(real: Tensor, fake: Tensor, k: int = K, block: int = BLOCK) -> Ne
     real, fake = pair("real features", real, "generated features", fake, least=k + 1)
     # Ties, e.g. copies of real items, must not hang on rounding: about ten times the error of a distance.
     origin = real[0].double()
-    largest = max(
-        float((rows - origin).square().sum(dim=1).max()) for items in (real, fake) for rows in in_float64(items)
-    )
+    norms = [(rows - origin).square().sum(dim=1).max() for items in (real, fake) for rows in in_float64(items)]
+    slack = 1e-12 * torch.stack(norms).max()
     # Each item is its own nearest neighbour at distance 0, hence k + 1.
-    real_radii = squared_to_nearest(real, real, k + 1, block) + 1e-12 * largest
-    fake_radii = squared_to_nearest(fake, fake, k + 1, block) + 1e-12 * largest
+    real_radii = squared_to_nearest(real, real, k + 1, block) + slack
+    fake_radii = squared_to_nearest(fake, fake, k + 1, block) + slack
     return memberships(real, fake, real_radii, fake_radii, k, block)
 
 
