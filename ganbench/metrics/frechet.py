@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.blocks import ROWS
+from ganbench.metrics.blocks import BLOCK, ROWS
 from ganbench.metrics.inputs import matrix, pair
 from ganbench.metrics.moments import Moments
 from ganbench.metrics.threads import in_threads, one_thread
@@ -25,8 +25,8 @@ GROUPS = 10
 "groups of generated items that the jackknife leaves out in turn"
 JACKKNIFE_DIMENSIONS = 256
 "feature size up to which the jackknife is cheap beside the features"
-LARGE = 512
-"matrix size from which a decomposition gains by more cores, even if others use them too"
+LARGE = 1500
+"matrix size from which more cores are worth it to a decomposition: below, waiting for each other costs more"
 
 
 class Gaussian(NamedTuple):
@@ -83,10 +83,11 @@ def _cores(size: int) -> AbstractContextManager[None]:
 
 def distance(a: Gaussian, b: Gaussian) -> float:
     """Return the squared Frechet distance of two normal laws, >= 0 (Dowson and Landau 1982)."""
-    with _cores(min(len(a.factor), len(b.factor))):
-        cross = torch.linalg.svdvals(a.factor @ b.factor.T).sum()
-        spread = a.factor.square().sum() + b.factor.square().sum()
-        return max(0.0, float((a.mean - b.mean).square().sum() + spread - 2 * cross))
+    product = torch.cat(in_threads(lambda rows: rows @ b.factor.T, a.factor.split(BLOCK)))
+    with _cores(min(product.shape)):
+        cross = torch.linalg.svdvals(product).sum()
+    spread = a.factor.square().sum() + b.factor.square().sum()
+    return max(0.0, float((a.mean - b.mean).square().sum() + spread - 2 * cross))
 
 
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
