@@ -43,7 +43,7 @@ def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
 
 
 def test_all_extractors_are_found_by_name() -> None:
-    assert {*SHIPPED, "pixels", "inception-2015"} <= set(extractors.names())
+    assert {*SHIPPED, "pixels", "inception-2015", "inception-2015-bf16"} <= set(extractors.names())
 
 
 def test_import_is_light() -> None:
@@ -188,6 +188,13 @@ def test_inception_agrees_with_pytorch_fid(tmp_path: Path, monkeypatch: pytest.M
     assert (features - expected).abs().max() <= 1e-5 * max(1.0, expected.abs().max().item())
     assert logits is not None
     assert torch.allclose(logits, (expected @ state["fc.weight"].T).double(), rtol=1e-4, atol=1e-5)
+    # another precision, another metric: close, and never the same numbers
+    fast = inception.load_inception(hashlib.sha256(file.read_bytes()).hexdigest(), torch.bfloat16)
+    rounded, scores = extract(fast, x, batch=4)
+    distance = (rounded - features).abs().max() / features.abs().max()
+    assert 1e-4 < distance < 2e-2 and rounded.dtype == torch.float64 and scores is not None
+    again, _ = extract(network, x, batch=3)
+    assert (again - features).abs().max() <= 1e-5 * features.abs().max()
     grey = x[:1, :1]
     assert torch.equal(extract(network, grey)[0], extract(network, grey.expand(-1, 3, -1, -1))[0])
 

@@ -14,6 +14,7 @@ from ganbench import registry
 from ganbench.metrics import (
     Features,
     authenticity,
+    blocks,
     frechet,
     inception_score,
     inputs,
@@ -132,7 +133,7 @@ def test_held_out_folds_leave_the_own_fold_out() -> None:
     x, sigmas = uniform(0, 10, 3), torch.tensor([0.2, 0.4])
     found = parzen.held_out_log_likelihoods(x, sigmas)  # folds of 4, 3, 3
     expected = parzen.log_likelihoods(x[4:7], torch.cat([x[:4], x[7:]]), sigmas)
-    assert torch.equal(found[:, 4:7], expected) and found.shape == (2, 10)
+    assert torch.allclose(found[:, 4:7], expected, rtol=1e-12) and found.shape == (2, 10)
 
 
 @pytest.mark.parametrize("bad", [[0.0], [-1.0], [math.nan], []])
@@ -268,6 +269,31 @@ def test_subsets_are_the_same_every_time_and_their_mean_is_the_full_estimate() -
     assert float(first.mean()) == pytest.approx(kernel.mmd2_unbiased(x, y), abs=4 * error)
 
 
+@pytest.mark.parametrize(("n", "d"), [(40, 64), (400, 8)])
+def test_subsets_at_once_and_one_by_one_are_the_estimate_of_each_subset(n: int, d: int) -> None:
+    x, y = normal(0, n, d), normal(1, n + 5, d) + 0.5
+    subsets, size = 50, 20
+    at_once = (2 * n + 5) ** 2 * (d + subsets) < subsets * (2 * size) ** 2 * d
+    assert at_once == (n == 40)  # the premise: both ways are tried
+    generator = torch.Generator().manual_seed(kernel.SEED)
+    found = kernel.mmd2_of_subsets(x, y, subsets, size)
+    for value in found:
+        rows_x = torch.randperm(n, generator=generator)[:size]
+        rows_y = torch.randperm(n + 5, generator=generator)[:size]
+        assert float(value) == pytest.approx(kernel.mmd2_unbiased(x[rows_x], y[rows_y]), rel=1e-11)
+
+
+def test_a_dimension_without_variance_changes_nothing() -> None:
+    a, b = normal(0, 200, 6), 1.5 * normal(1, 200, 6) + 0.2
+    flat = torch.full((200, 1), 0.3, dtype=torch.float64)
+    wide = [torch.cat([x, flat, x[:, :1]], 1) for x in (a, b)]  # and one that repeats another
+    found = frechet.frechet_distance(*wide)
+    twice = frechet.frechet_distance_from_moments(*(y for x in wide for y in (x.mean(0), x.T.cov())))
+    items = [frechet.Gaussian(x.mean(0), (x - x.mean(0)) / math.sqrt(199)) for x in wide]
+    assert found == pytest.approx(frechet.distance(*items), rel=1e-9)
+    assert twice == pytest.approx(found, rel=1e-9)
+
+
 # Inception score
 
 
@@ -338,6 +364,20 @@ def test_results_do_not_depend_on_the_threads_and_their_number_stays(cores: int)
         assert torch.allclose(a, b, rtol=1e-12, atol=0)
 
 
+ON_TENSORS = {
+    "parzen": lambda a, b: parzen.log_likelihoods(a, b, parzen.goodfellow_grid()),
+    "folds": lambda a, b: parzen.held_out_log_likelihoods(b, parzen.goodfellow_grid()),
+    "frechet": frechet.frechet_distance,
+    "jackknife": lambda a, b: frechet._jackknife(frechet.gaussian_of_features(a), b),
+    "mmd2": kernel.mmd2_unbiased,
+    "kid": lambda a, b: kernel.mmd2_of_subsets(a, b, subsets=5, size=60),
+    "neighbours": neighbours.neighbours,
+    "authentic": authenticity.authentic,
+    "logits": lambda a, b: inception_score.inception_scores(b),
+    "errors": reconstruction.squared_errors,
+}
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_results_do_not_depend_on_the_block(block: int) -> None:
     x, y, sigmas = uniform(0, 300, 20), uniform(1, 250, 20) * 0.9, torch.tensor([0.1, 0.5])
@@ -358,6 +398,24 @@ def test_results_do_not_depend_on_the_block(block: int) -> None:
     assert kernel.mmd2_unbiased(x, y, block=block) == pytest.approx(kernel.mmd2_unbiased(x, y, 300), abs=1e-12)
 
 
+@pytest.mark.parametrize("name", [*ON_TENSORS])
+def test_results_depend_neither_on_panels_nor_on_the_type_and_place_of_the_input(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """float32 features in a file, in panels of 37 and blocks of 50 rows, equal float64 features at once."""
+    function = ON_TENSORS[name]
+    a, b = uniform(0, 250, 20).float(), (uniform(1, 250, 20) * 0.9).float()
+    expected = function(a.double(), b.double())
+    (tmp_path / "features").write_bytes(a.numpy().tobytes())
+    stored = torch.from_file(str(tmp_path / "features"), shared=True, size=a.numel()).view_as(a)
+    monkeypatch.setattr(blocks, "COLUMNS", 37)
+    for module in (blocks, frechet, authenticity, inputs):
+        monkeypatch.setattr(module, "ROWS", 50)
+    for found, value in zip(_tensors(function(stored, b)), _tensors(expected), strict=True):
+        assert found.dtype == torch.float64
+        assert torch.allclose(found, value, rtol=1e-11, atol=1e-13)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_equals_cpu() -> None:
@@ -370,10 +428,12 @@ def test_cuda_equals_cpu() -> None:
 
 
 def _tensors(result) -> list[Tensor]:
-    return [torch.as_tensor(x) for x in (result if isinstance(result, tuple) else (result,))]
+    results = result if isinstance(result, tuple) else (result,)
+    return [x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64) for x in results]
 
 
 def _on_pairs():
+    """Return the metrics as functions of two sets; what takes one set takes the second."""
     return {
         "parzen": lambda a, b: parzen.log_likelihoods(a, b, parzen.goodfellow_grid()),
         "folds": lambda a, b: parzen.held_out_log_likelihoods(b, parzen.goodfellow_grid()),

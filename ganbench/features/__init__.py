@@ -54,14 +54,18 @@ def extract(network: nn.Module, images: Tensor, batch: int = 100) -> tuple[Tenso
     first = next(network.parameters(), None)
     dtype = torch.float64 if first is None else first.dtype
     network.eval()
-    features, logits = [], []
+    results: list[Tensor] = []  # features and perhaps logits of all images: parts to join would double the memory
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False), _exact_float32():
-        for part in images.split(batch):
-            feature, logit = network(part.to(dtype))
-            features.append(feature.double())
-            if logit is not None:
-                logits.append(logit.double())
-    return torch.cat(features), torch.cat(logits) if logits else None
+        for i, chunk in enumerate(images.split(batch)):
+            part = [values for values in network(chunk.to(dtype)) if values is not None]
+            if not results:
+                results = [
+                    torch.empty(len(images), *values.shape[1:], dtype=torch.float64, device=values.device)
+                    for values in part
+                ]
+            for result, values in zip(results, part, strict=True):
+                result[i * batch : (i + 1) * batch] = values
+    return results[0], results[1] if len(results) > 1 else None
 
 
 @contextmanager

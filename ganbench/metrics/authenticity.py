@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.averages import average
-from ganbench.metrics.distances import BLOCK, of_distances
+from ganbench.metrics.blocks import BLOCK, ROWS
+from ganbench.metrics.distances import of_distances
 from ganbench.metrics.inputs import matrix, pair, pixels
 
 SAMPLES = 1000
@@ -15,12 +16,25 @@ SAMPLES = 1000
 
 def _direct(a: Tensor, b: Tensor) -> Tensor:
     """Return squared distances row by row, (n,): exactly 0 for copies, unlike the expanded form."""
-    return (a - b).square().sum(dim=1)
+    return (a.double() - b.double()).square().sum(dim=1)
 
 
-def nearest(queries: Tensor, centres: Tensor, block: int = BLOCK) -> Tensor:
-    """Return the index of the nearest centre of each query, (m,)."""
-    return torch.cat(of_distances(lambda squared, _: squared.argmin(dim=1), queries, centres, block))
+def _nearest(queries: Tensor, centres: Tensor, block: int, left_out: Tensor | None = None) -> Tensor:
+    """Return the index of the nearest centre of each query, (m,), other than its own `left_out`, (m,)."""
+
+    def of_block(squared: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        if left_out is not None:
+            own = left_out[rows, None] == torch.arange(columns.start, columns.stop, device=squared.device)
+            squared.masked_fill_(own, torch.inf)
+        least, index = squared.min(dim=1)
+        return least, index + columns.start
+
+    parts = [
+        [torch.cat(x) for x in zip(*blocks, strict=True)]
+        for blocks in of_distances(of_block, queries, centres, block)
+    ]
+    least, index = (torch.stack(x) for x in zip(*parts, strict=True))  # (panels, m)
+    return index.gather(0, least.argmin(dim=0, keepdim=True))[0]
 
 
 def authentic(fake: Tensor, train: Tensor, block: int = BLOCK) -> Tensor:
@@ -41,14 +55,15 @@ def authentic(fake: Tensor, train: Tensor, block: int = BLOCK) -> Tensor:
     """
     train = matrix("training items", train, least=2)
     fake, train = pair("generated items", fake, "training items", train)
-    index = nearest(fake, train, block)
+    return torch.cat([_authentic(part, train, block) for part in fake.split(ROWS)])
+
+
+def _authentic(fake: Tensor, train: Tensor, block: int) -> Tensor:
+    index = _nearest(fake, train, block)
     found, position = index.unique(return_inverse=True)
-
-    def other(squared: Tensor, rows: slice) -> Tensor:
-        return squared.scatter_(1, found[rows, None], torch.inf).argmin(dim=1)
-
-    gaps = _direct(train[found], train[torch.cat(of_distances(other, train[found], train, block))])
-    return (_direct(fake, train[index]) > gaps[position]).double()
+    winners = train[found]
+    gaps = _direct(winners, train[_nearest(winners, train, block, left_out=found)])
+    return (_direct(fake, winners[position]) > gaps[position]).double()
 
 
 def _authenticity(evidence: Evidence, extractor: str) -> Score:

@@ -1,44 +1,45 @@
-"""Squared Euclidean distances in blocks, so that memory is bounded by threads x block x centres."""
+"""Squared Euclidean distances by blocks of queries and panels of centres: memory grows with neither."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from ganbench.metrics.blocks import BLOCK, panels
 from ganbench.metrics.threads import in_threads
-
-BLOCK = 250
-"rows per block: enough for a fast matrix product, few enough to keep every core busy"
 
 Result = TypeVar("Result")
 
 
 def of_distances(
-    function: Callable[[Tensor, slice], Result], queries: Tensor, centres: Tensor, block: int = BLOCK
-) -> list[Result]:
-    """Return function((rows, n) squared distances, which rows) of consecutive blocks of queries.
+    function: Callable[[Tensor, slice, slice], Result], queries: Tensor, centres: Tensor, block: int = BLOCK
+) -> Iterator[list[Result]]:
+    """Return function(squared distances (rows, columns), rows, columns) of all blocks, lazily panel by panel.
 
     |q - c|^2 is expanded to |q|^2 + |c|^2 - 2 q.c, one matrix product per block. The error is about 1e-15 of
     the largest squared norm after both sides are moved so that the first centre is the origin.
 
     Args:
-        function: may overwrite the distances; it is called from several threads.
-        queries: (m, d) float64.
-        centres: (n, d) float64.
+        function: may overwrite the distances, float64; it is called from several threads.
+        queries: (m, d), any real type.
+        centres: (n, d), any real type.
         block: queries per block, >= 1.
     """
-    # Moving by a row, not by the mean, keeps identical rows exactly zero.
-    origin = centres[0]
-    centres = centres - origin
-    norms = centres.square().sum(dim=1)  # (n,)
+    origin = centres[0].double()  # a row, not the mean: identical rows stay exactly zero
 
-    def of_block(start: int) -> Result:
-        part = slice(start, start + block)
-        rows = queries[part] - origin
-        products = torch.addmm(norms, rows, centres.T, alpha=-2)  # (rows, n)
-        return function(products.add_(rows.square().sum(dim=1, keepdim=True)).clamp_(min=0), part)
+    def of_panel(columns: slice) -> list[Result]:
+        panel = centres[columns] - origin  # float64
+        norms = panel.square().sum(dim=1)  # (columns,)
 
-    return in_threads(of_block, range(0, len(queries), block))
+        def of_block(start: int) -> Result:
+            rows = slice(start, min(start + block, len(queries)))
+            moved = queries[rows] - origin
+            products = torch.addmm(norms, moved, panel.T, alpha=-2)  # (rows, columns)
+            return function(products.add_(moved.square().sum(dim=1, keepdim=True)).clamp_(min=0), rows, columns)
+
+        return in_threads(of_block, range(0, len(queries), block))
+
+    return map(of_panel, panels(centres))

@@ -1,19 +1,23 @@
 """Frechet distance between Gaussians fitted to two sets of features, without a square root of a product.
 
 For covariances S = F^T F the trace term is a nuclear norm, tr sqrt(S1 S2) = |F1 F2^T|_*, for any factor F.
-With fewer items than dimensions the centred items themselves are the factor, and the matrix is n x n.
+With fewer items than dimensions the centred items themselves are the factor, and the matrix is n x n; with more,
+the covariance is summed block by block and split by Cholesky's decomposition.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics.blocks import BLOCK, ROWS
 from ganbench.metrics.inputs import matrix, pair
+from ganbench.metrics.moments import Moments
 from ganbench.metrics.threads import in_threads, one_thread
 from ganbench.registry import UserError
 
@@ -21,6 +25,8 @@ GROUPS = 10
 "groups of generated items that the jackknife leaves out in turn"
 JACKKNIFE_DIMENSIONS = 256
 "feature size up to which the jackknife is cheap beside the features"
+LARGE = 1500
+"matrix size from which more cores are worth it to a decomposition: below, waiting for each other costs more"
 
 
 class Gaussian(NamedTuple):
@@ -30,36 +36,56 @@ class Gaussian(NamedTuple):
     factor: Tensor  # (r, d) float64; factor.T @ factor is the covariance
 
 
-@one_thread()
 def gaussian_of_features(features: Tensor) -> Gaussian:
     """Return the law with the sample mean and the unbiased sample covariance (ddof=1) of (n, d) features."""
-    mean = features.mean(dim=0)
-    factor = features - mean
-    if len(features) > features.shape[1]:
-        factor = torch.linalg.qr(factor, mode="r").R  # (d, d), same factor.T @ factor
-    return Gaussian(mean, factor / math.sqrt(len(features) - 1))
+    n, d = features.shape
+    if n <= d:
+        items = features.double()
+        mean = items.mean(dim=0)
+        return Gaussian(mean, (items - mean) / math.sqrt(n - 1))
+    moments = Moments()
+    for rows in features.split(ROWS):
+        moments.add(rows)
+    return Gaussian(moments.mean(), _factor(moments.covariance()))
 
 
-@one_thread()
 def gaussian_of_moments(mean: Tensor, covariance: Tensor) -> Gaussian:
     """Return the law with mean (d,) and covariance (d, d); UserError if they do not fit or are not finite."""
-    covariance = matrix("covariance", covariance)
-    mean = matrix("mean", mean[None])[0]
+    covariance = matrix("covariance", covariance).double()
+    mean = matrix("mean", mean[None])[0].double()
     if covariance.shape != (len(mean), len(mean)) or not torch.allclose(covariance, covariance.T, rtol=1e-4):
         raise UserError(
             f"expected a symmetric covariance of {len(mean)} x {len(mean)} beside the mean,"
             f" got {tuple(covariance.shape)}; write the statistics again"
         )
-    values, vectors = torch.linalg.eigh(covariance)
-    # Below this bound eigenvalues are rounding noise, whose square roots would not be small.
-    keep = values > len(mean) * torch.finfo(torch.float64).eps * values[-1]
-    return Gaussian(mean, (vectors[:, keep] * values[keep].sqrt()).T)
+    return Gaussian(mean, _factor(covariance))
 
 
-@one_thread()
+def _factor(covariance: Tensor) -> Tensor:
+    """Return F, (r, d), with F.T @ F = covariance."""
+    with _cores(len(covariance)):
+        rounding = len(covariance) * torch.finfo(torch.float64).eps
+        root, failed = torch.linalg.cholesky_ex(covariance)
+        pivots = root.diagonal().square()
+        if not bool(failed) and bool(pivots.min() > rounding * covariance.diagonal().max()):
+            return root.T
+        # A direction without variance: only the dearer eigenvectors tell it from one with little.
+        values, vectors = torch.linalg.eigh(covariance)
+        # Below this bound eigenvalues are rounding noise, whose square roots would not be small.
+        keep = values > rounding * values[-1]
+        return (vectors[:, keep] * values[keep].sqrt()).T
+
+
+def _cores(size: int) -> AbstractContextManager[None]:
+    """Return the context for a decomposition of a matrix of some size: a small one is slower on many cores."""
+    return one_thread() if size < LARGE else nullcontext()
+
+
 def distance(a: Gaussian, b: Gaussian) -> float:
     """Return the squared Frechet distance of two normal laws, >= 0 (Dowson and Landau 1982)."""
-    cross = torch.linalg.svdvals(a.factor @ b.factor.T).sum()
+    product = torch.cat(in_threads(lambda rows: rows @ b.factor.T, a.factor.split(BLOCK)))
+    with _cores(min(product.shape)):
+        cross = torch.linalg.svdvals(product).sum()
     spread = a.factor.square().sum() + b.factor.square().sum()
     return max(0.0, float((a.mean - b.mean).square().sum() + spread - 2 * cross))
 
@@ -96,9 +122,19 @@ def _jackknife(real: Gaussian, fake: Tensor) -> float:
     """Return the delete-a-group standard error over generated items; NaN where it would be dear."""
     if fake.shape[1] > JACKKNIFE_DIMENSIONS or len(fake) < 2 * GROUPS:
         return math.nan
-    parts = fake.tensor_split(GROUPS)
-    rests = [torch.cat(parts[:i] + parts[i + 1 :]) for i in range(GROUPS)]
-    distances = in_threads(lambda rest: distance(real, gaussian_of_features(rest)), rests)
+    groups = [Moments() for _ in range(GROUPS)]
+    for group, part in zip(groups, fake.tensor_split(GROUPS), strict=True):
+        for rows in part.split(ROWS):
+            group.add(rows)
+
+    def without(left_out: Moments) -> float:
+        rest = Moments()
+        for group in groups:
+            if group is not left_out:
+                rest.merge(group)
+        return distance(real, Gaussian(rest.mean(), _factor(rest.covariance())))
+
+    distances = in_threads(without, groups)
     values = torch.tensor(distances, dtype=torch.float64)
     return math.sqrt((GROUPS - 1) / GROUPS * float((values - values.mean()).square().sum()))
 

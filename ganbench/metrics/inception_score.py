@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.averages import average
+from ganbench.metrics.blocks import in_float64
 from ganbench.metrics.inputs import matrix
 from ganbench.registry import UserError
 
@@ -25,15 +26,19 @@ def inception_scores(logits: Tensor, splits: int = SPLITS) -> Tensor:
 
     Source: Salimans et al. 2016, section 4.
     """
-    log_p = matrix("logits", logits, least=splits).log_softmax(dim=1)
-    n = len(log_p)
+    logits = matrix("logits", logits, least=splits)
+    n, classes = logits.shape
     scores = []
     for i in range(splits):
-        part = log_p[i * n // splits : (i + 1) * n // splits]
-        marginal = part.exp().mean(dim=0).log()
-        # A class that no image of the part can have adds 0, not 0 * inf.
-        terms = torch.where(part.exp() > 0, part.exp() * (part - marginal), 0.0)
-        scores.append(terms.sum(dim=1).mean().exp())
+        part = logits[i * n // splits : (i + 1) * n // splits]
+        certainty = torch.zeros((), dtype=torch.float64, device=logits.device)  # sum of p log p
+        marginal = torch.zeros(classes, dtype=torch.float64, device=logits.device)
+        for rows in in_float64(part):
+            p = rows.softmax(dim=1)
+            certainty += torch.xlogy(p, p).sum()  # a class that an image cannot have adds 0
+            marginal += p.sum(dim=0)
+        marginal /= len(part)
+        scores.append((certainty / len(part) - torch.xlogy(marginal, marginal).sum()).exp())
     return torch.stack(scores)
 
 

@@ -1,15 +1,19 @@
-"""What metric functions accept: checked float64 matrices, one row per item."""
+"""What metric functions accept: checked matrices of any real type, one row per item.
+
+The values stay as and where they are, perhaps in a file: metrics make float64 of one block at a time.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from ganbench.metrics.blocks import ROWS
 from ganbench.registry import UserError
 
 
 def matrix(name: str, values: Tensor, least: int = 1) -> Tensor:
-    """Return the values as float64 on the same device.
+    """Return the values as they are, after checks that hold no copy of them.
 
     Args:
         name: what the rows are, for messages.
@@ -25,13 +29,13 @@ def matrix(name: str, values: Tensor, least: int = 1) -> Tensor:
         )
     if len(values) < least:
         raise UserError(f"{name}: expected at least {least} rows, got {len(values)}; use more samples")
-    if not bool(torch.isfinite(values).all()):
-        bad = int((~torch.isfinite(values)).any(dim=1).sum())
+    if len(values) and not bool(torch.isfinite(torch.stack(values.aminmax())).all()):  # NaN passes through both
+        bad = sum(int((~torch.isfinite(rows)).any(dim=1).sum()) for rows in values.split(ROWS))
         raise UserError(
             f"{name}: expected finite values, got NaN or infinity in {bad} of {len(values)} rows;"
             " check whether training diverged"
         )
-    return values.double()
+    return values
 
 
 def pair(name_a: str, a: Tensor, name_b: str, b: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
@@ -46,7 +50,7 @@ def pair(name_a: str, a: Tensor, name_b: str, b: Tensor, least: int = 1) -> tupl
 
 
 def pixels(name: str, images: Tensor) -> Tensor:
-    """Return images as rows of float64 pixels.
+    """Return images as rows of pixels.
 
     Args:
         name: what the images are, for messages.
@@ -56,7 +60,7 @@ def pixels(name: str, images: Tensor) -> Tensor:
         UserError: no images, values that are not finite, or values outside [0, 1].
     """
     rows = matrix(name, images.flatten(start_dim=1))
-    low, high = float(rows.min()), float(rows.max())
+    low, high = (float(bound) for bound in rows.aminmax())
     if low < 0 or high > 1:
         raise UserError(f"{name}: expected pixels in [0, 1], got [{low:.3g}, {high:.3g}]; rescale them first")
     return rows

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.distances import BLOCK
+from ganbench.metrics.blocks import BLOCK, panels
 from ganbench.metrics.inputs import pair
 from ganbench.metrics.threads import in_threads
 
@@ -18,13 +18,45 @@ SEED = 0
 "seed of the subset indices; has nothing to do with the seeds of models"
 
 
-def _kernel_sum(x: Tensor, y: Tensor, block: int) -> Tensor:
-    one = torch.ones((), dtype=x.dtype, device=x.device)
-    sums = []
-    for rows in x.split(block):
-        base = torch.addmm(one, rows, y.T, alpha=1 / x.shape[1])  # (rows, m)
-        sums.append(base.square().mul_(base).sum())
-    return torch.stack(sums).sum()
+def _sums(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor, block: int) -> Tensor:
+    """Return the sum of k(x_i, y_j) over all pairs of each subset, (s,), i != j if x is y.
+
+    Args:
+        x: (n, d); y: (m, d).
+        in_x: (n, s) and in_y: (m, s), float64: 1 where an item belongs to a subset, else 0.
+        block: rows of the kernel matrix held at once.
+    """
+    total = torch.zeros(in_x.shape[1], dtype=torch.float64, device=x.device)
+    one = torch.ones((), dtype=torch.float64, device=x.device)
+    for columns in panels(y):
+        panel = y[columns].double()
+
+        def of_block(start: int, columns: slice = columns, panel: Tensor = panel) -> Tensor:
+            # A set against itself is symmetric: pairs above the diagonal stand for all others too.
+            first = max(start, columns.start) if x is y else columns.start
+            rows, right = slice(start, start + block), slice(first, columns.stop)
+            base = torch.addmm(one, x[rows].double(), panel[first - columns.start :].T, alpha=1 / x.shape[1])
+            terms = base.square().mul_(base)  # (rows, columns)
+            if x is y:
+                terms.triu_(start - first + 1)
+            return ((terms @ in_y[right]) * in_x[rows]).sum(dim=0)
+
+        last = columns.stop if x is y else len(x)
+        total += torch.stack(in_threads(of_block, range(0, last, block))).sum(dim=0)
+    return 2 * total if x is y else total
+
+
+def _mmd2(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor, block: int) -> Tensor:
+    """Return the unbiased estimate of each subset, (s,); see `_sums`."""
+    n, m = in_x.sum(dim=0), in_y.sum(dim=0)
+    own_x = _sums(x, x, in_x, in_x, block) / (n * (n - 1))
+    own_y = _sums(y, y, in_y, in_y, block) / (m * (m - 1))
+    return own_x + own_y - 2 * _sums(x, y, in_x, in_y, block) / (n * m)
+
+
+def _all(items: Tensor) -> Tensor:
+    """Return the membership of all items in one subset, (n, 1)."""
+    return torch.ones(len(items), 1, dtype=torch.float64, device=items.device)
 
 
 def mmd2_unbiased(x: Tensor, y: Tensor, block: int = BLOCK) -> float:
@@ -41,11 +73,7 @@ def mmd2_unbiased(x: Tensor, y: Tensor, block: int = BLOCK) -> float:
     Source: Gretton et al. 2012, equation 3; Binkowski et al. 2018, section 4.
     """
     x, y = pair("features", x, "other features", y, least=2)
-    n, m, d = len(x), len(y), x.shape[1]
-    own_x = _kernel_sum(x, x, block) - ((x.square().sum(dim=1) / d + 1) ** 3).sum()
-    own_y = _kernel_sum(y, y, block) - ((y.square().sum(dim=1) / d + 1) ** 3).sum()
-    cross = _kernel_sum(x, y, block)
-    return float(own_x / (n * (n - 1)) + own_y / (m * (m - 1)) - 2 * cross / (n * m))
+    return float(_mmd2(x, y, _all(x), _all(y), block))
 
 
 def mmd2_of_subsets(x: Tensor, y: Tensor, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> Tensor:
@@ -63,11 +91,23 @@ def mmd2_of_subsets(x: Tensor, y: Tensor, subsets: int = SUBSETS, size: int = SU
     generator = torch.Generator().manual_seed(SEED)
 
     def draw(items: Tensor) -> Tensor:
-        return torch.randperm(len(items), generator=generator)[:size].to(items.device)
+        return torch.randperm(len(items), generator=generator)[:size].clone().to(items.device)
 
     drawn = [(draw(x), draw(y)) for _ in range(subsets)]
-    values = in_threads(lambda rows: mmd2_unbiased(x[rows[0]], y[rows[1]]), drawn)
-    return torch.tensor(values, dtype=torch.float64)
+    # In small samples subsets share most pairs: one pass over all of them, if that multiplies less.
+    if (len(x) + len(y)) ** 2 * (x.shape[1] + subsets) < subsets * (2 * size) ** 2 * x.shape[1]:
+        rows_x, rows_y = (torch.stack(rows, dim=1) for rows in zip(*drawn, strict=True))  # (size, subsets)
+        in_x, in_y = (
+            torch.zeros(len(items), subsets, dtype=torch.float64, device=items.device).scatter_(0, rows, 1.0)
+            for items, rows in ((x, rows_x), (y, rows_y))
+        )
+        return _mmd2(x, y, in_x, in_y, BLOCK)
+
+    def of_subset(rows: tuple[Tensor, Tensor]) -> Tensor:
+        part_x, part_y = x[rows[0]], y[rows[1]]
+        return _mmd2(part_x, part_y, _all(part_x), _all(part_y), BLOCK)
+
+    return torch.cat(in_threads(of_subset, drawn))
 
 
 def _kid(evidence: Evidence, extractor: str) -> Score:

@@ -15,7 +15,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.averages import average
-from ganbench.metrics.distances import BLOCK, of_distances
+from ganbench.metrics.blocks import BLOCK, in_float64
+from ganbench.metrics.distances import of_distances
 from ganbench.metrics.inputs import pair
 
 K = 5
@@ -31,14 +32,32 @@ class Neighbours(NamedTuple):
     coverage: Tensor  # (m,) per real item: 1 if any generated item is in its ball
 
 
-def squared_radii(items: Tensor, k: int = K, block: int = BLOCK) -> Tensor:
-    """Return the squared distance of each of (n, d) items to its k-th nearest other item, (n,) float64."""
+def squared_to_nearest(queries: Tensor, centres: Tensor, k: int, block: int = BLOCK) -> Tensor:
+    """Return the squared distances of (m, d) queries to their k-th nearest of (n, d) centres, (m,) float64."""
 
-    # Each item is its own nearest neighbour at distance 0, hence k + 1.
-    def radii(squared: Tensor, _: slice) -> Tensor:
-        return squared.topk(k + 1, largest=False).values[:, -1]
+    def nearest(squared: Tensor, *_: slice) -> Tensor:
+        return squared.topk(min(k, squared.shape[1]), largest=False).values
 
-    return torch.cat(of_distances(radii, items, items, block))
+    panels = [torch.cat(blocks) for blocks in of_distances(nearest, queries, centres, block)]
+    return torch.cat(panels, dim=1).topk(k, largest=False).values[:, -1]
+
+
+def memberships(
+    real: Tensor, fake: Tensor, real_radii: Tensor, fake_radii: Tensor, k: int, block: int = BLOCK
+) -> Neighbours:
+    """Return the four values item by item, given the squared radii (m,) and (n,) of the balls of both sides."""
+
+    def balls(squared: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor, Tensor]:
+        inside = squared <= real_radii[columns]  # (rows, columns): is the generated item in the real ball?
+        return inside.sum(dim=1), inside.any(dim=0), (squared <= fake_radii[rows, None]).any(dim=0)
+
+    count, covered, recalled = torch.zeros(len(fake), dtype=torch.float64, device=fake.device), [], []
+    for blocks in of_distances(balls, fake, real, block):
+        counts, in_real, in_fake = zip(*blocks, strict=True)
+        count += torch.cat(counts)
+        covered.append(torch.stack(in_real).any(dim=0))
+        recalled.append(torch.stack(in_fake).any(dim=0))
+    return Neighbours((count > 0).double(), torch.cat(recalled).double(), count / k, torch.cat(covered).double())
 
 
 def neighbours(real: Tensor, fake: Tensor, k: int = K, block: int = BLOCK) -> Neighbours:
@@ -57,22 +76,13 @@ def neighbours(real: Tensor, fake: Tensor, k: int = K, block: int = BLOCK) -> Ne
     """
     real, fake = pair("real features", real, "generated features", fake, least=k + 1)
     # Ties, e.g. copies of real items, must not hang on rounding: about ten times the error of a distance.
-    slack = 1e-12 * max(float((x - real[0]).square().sum(dim=1).max()) for x in (real, fake))
-    real_radii = squared_radii(real, k, block) + slack
-    fake_radii = squared_radii(fake, k, block) + slack
-
-    def balls(squared: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-        inside = squared <= real_radii  # (rows, m): is the generated item in the real ball?
-        return inside.sum(dim=1), inside.any(dim=0), (squared <= fake_radii[rows, None]).any(dim=0)
-
-    counts, covered, recalled = zip(*of_distances(balls, fake, real, block), strict=True)
-    count = torch.cat(counts).double()
-    return Neighbours(
-        (count > 0).double(),
-        torch.stack(recalled).any(dim=0).double(),
-        count / k,
-        torch.stack(covered).any(dim=0).double(),
-    )
+    origin = real[0].double()
+    norms = [(rows - origin).square().sum(dim=1).max() for items in (real, fake) for rows in in_float64(items)]
+    slack = 1e-12 * torch.stack(norms).max()
+    # Each item is its own nearest neighbour at distance 0, hence k + 1.
+    real_radii = squared_to_nearest(real, real, k + 1, block) + slack
+    fake_radii = squared_to_nearest(fake, fake, k + 1, block) + slack
+    return memberships(real, fake, real_radii, fake_radii, k, block)
 
 
 _measured: WeakIdKeyDictionary = WeakIdKeyDictionary()

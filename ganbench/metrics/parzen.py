@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.averages import average
-from ganbench.metrics.distances import BLOCK, of_distances
+from ganbench.metrics.blocks import BLOCK
+from ganbench.metrics.distances import of_distances
 from ganbench.metrics.inputs import matrix, pair, pixels
 from ganbench.registry import UserError
 
@@ -46,6 +47,33 @@ def _power_sums(squared: Tensor, powers: list[float]) -> Tensor:
     return torch.stack([torch.mul(squared, p, out=terms).clamp_(min=LOWEST).exp2_().sum(dim=1) for p in powers])
 
 
+def _positive(bandwidths: Tensor) -> Tensor:
+    """Return the bandwidths as a float64 column, (b, 1); UserError if one is not positive or there are none."""
+    if not bool((torch.isfinite(bandwidths) & (bandwidths > 0)).all()) or bandwidths.numel() == 0:
+        raise UserError(f"expected positive Parzen bandwidths, got {bandwidths.tolist()}; give sigma > 0")
+    return bandwidths.double()[:, None]
+
+
+def _log_sums(queries: Tensor, centres: Tensor, sigmas: Tensor, block: int) -> Tensor:
+    """Return log sum_i exp(-|x - c_i|^2 / (2 sigma^2)) of (m, d) queries, (b, m); sigmas: (b, 1) float64."""
+    scales = -0.5 / sigmas.square()
+    powers = (scales[:, 0] / math.log(2)).tolist()  # exp2 is three times as fast as exp
+
+    def of_block(squared: Tensor, *_: slice) -> Tensor:
+        nearest = squared.amin(dim=1, keepdim=True)
+        squared -= nearest
+        tiles = squared.split(max(1, TILE // squared.shape[1]))
+        return torch.cat([_power_sums(tile, powers) for tile in tiles], dim=1).log_() + scales * nearest[:, 0]
+
+    sums = [torch.cat(blocks, dim=1) for blocks in of_distances(of_block, queries, centres, block)]
+    return torch.logsumexp(torch.stack(sums), dim=0)
+
+
+def _log_norm(n: int, d: int, sigmas: Tensor) -> Tensor:
+    """Return the log of what a sum over n centres is divided by, (b, 1)."""
+    return math.log(n) + 0.5 * d * torch.log(2 * math.pi * sigmas.square())
+
+
 def log_likelihoods(queries: Tensor, centres: Tensor, bandwidths: Tensor, block: int = BLOCK) -> Tensor:
     """Return log p(x) in nats of every query under every bandwidth, (b, m) float64.
 
@@ -55,7 +83,7 @@ def log_likelihoods(queries: Tensor, centres: Tensor, bandwidths: Tensor, block:
         queries: (m, d), finite.
         centres: (n, d), finite.
         bandwidths: (b,) sigma > 0 in the unit of the data.
-        block: queries per block; memory is one float64 matrix of block x n per thread.
+        block: queries per block.
 
     Raises:
         UserError: sizes that do not fit, values that are not finite, a bandwidth that is not positive.
@@ -63,21 +91,9 @@ def log_likelihoods(queries: Tensor, centres: Tensor, bandwidths: Tensor, block:
     Source: Breuleux et al. 2011; Goodfellow et al. 2014, section 5.
     """
     queries, centres = pair("Parzen queries", queries, "Parzen centres", centres)
-    if not bool((torch.isfinite(bandwidths) & (bandwidths > 0)).all()) or bandwidths.numel() == 0:
-        raise UserError(f"expected positive Parzen bandwidths, got {bandwidths.tolist()}; give sigma > 0")
+    sigmas = _positive(bandwidths).to(centres.device)
     n, d = centres.shape
-    sigmas = bandwidths.to(queries)[:, None]  # (b, 1)
-    scales = -0.5 / sigmas.square()
-    powers = (scales[:, 0] / math.log(2)).tolist()  # exp2 is three times as fast as exp
-
-    def log_sums(squared: Tensor, _: slice) -> Tensor:
-        nearest = squared.amin(dim=1, keepdim=True)
-        squared -= nearest
-        tiles = squared.split(max(1, TILE // n))
-        return torch.cat([_power_sums(tile, powers) for tile in tiles], dim=1).log_() + scales * nearest[:, 0]
-
-    sums = torch.cat(of_distances(log_sums, queries, centres, block), dim=1)
-    return sums - (math.log(n) + 0.5 * d * torch.log(2 * math.pi * sigmas.square()))
+    return _log_sums(queries, centres, sigmas, block) - _log_norm(n, d, sigmas)
 
 
 def held_out_log_likelihoods(samples: Tensor, bandwidths: Tensor, folds: int = 3, block: int = BLOCK) -> Tensor:
@@ -92,9 +108,14 @@ def held_out_log_likelihoods(samples: Tensor, bandwidths: Tensor, folds: int = 3
     Raises:
         UserError: as in `log_likelihoods`, or fewer samples than folds.
     """
-    parts = matrix("Parzen samples", samples, least=folds).tensor_split(folds)
-    rests = (torch.cat(parts[:i] + parts[i + 1 :]) for i in range(folds))
-    scores = [log_likelihoods(part, rest, bandwidths, block) for part, rest in zip(parts, rests, strict=True)]
+    samples = matrix("Parzen samples", samples, least=folds)
+    sigmas = _positive(bandwidths).to(samples.device)
+    n, d = samples.shape
+    parts = samples.tensor_split(folds)
+    scores = []
+    for i, part in enumerate(parts):
+        others = [_log_sums(part, other, sigmas, block) for other in parts[:i] + parts[i + 1 :]]
+        scores.append(torch.logsumexp(torch.stack(others), dim=0) - _log_norm(n - len(part), d, sigmas))
     return torch.cat(scores, dim=1)
 
 

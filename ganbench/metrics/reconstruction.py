@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.averages import average
+from ganbench.metrics.blocks import in_float64
 from ganbench.metrics.inputs import pair, pixels
 from ganbench.registry import UserError
 
@@ -26,7 +28,8 @@ def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
             f"expected one reconstruction for each of {len(images)} images,"
             f" got {len(reconstructions)}; reconstruct the whole split"
         )
-    return (images - reconstructions).square().mean(dim=1)
+    blocks = zip(in_float64(images), in_float64(reconstructions), strict=True)
+    return torch.cat([(a - b).square().mean(dim=1) for a, b in blocks])
 
 
 def _reconstruction_mse(evidence: Evidence, extractor: str) -> Score:

@@ -31,5 +31,7 @@ def one_thread() -> Iterator[None]:
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return function(item) for every item, in order, as many at a time as torch has threads."""
     threads = torch.get_num_threads()
+    if threads == 1:  # also within another call: threads inside threads would only keep more memory
+        return [function(item) for item in items]
     with one_thread(), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(function, items))

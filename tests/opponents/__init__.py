@@ -1,0 +1,1 @@
+"""Ours against public libraries: the same inputs, the same answers, paired times."""

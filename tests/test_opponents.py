@@ -1,0 +1,70 @@
+"""The comparisons with public libraries: answers agree, and every row is there. Times are not asserted."""
+
+import csv
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(module: str, *arguments: object) -> str:
+    """Return what `python -m module arguments` prints; an exit code other than 0 fails."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def opponents() -> None:
+    """Skip where the opponents are not installed."""
+    for name in ("prdc", "torch_fidelity"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+
+
+def test_quick_table_of_the_metrics_has_all_rows_and_agreeing_answers(tmp_path: Path) -> None:
+    from tests.opponents.metrics import COMPARISONS
+
+    printed = run("tests.opponents.metrics", "--quick", "--out", tmp_path)
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["what"] for row in rows}) == len(rows) == len(COMPARISONS)
+    for row in rows:
+        assert float(row["ours_s"]) > 0 and float(row["opponent_s"]) > 0 and float(row["limit_s"]) > 0
+        largest = 2e-2 if "bfloat16" in row["what"] else 1e-4
+        assert float(row["difference"]) <= largest, row
+    page = (tmp_path / "metrics.md").read_text()
+    assert page.strip() in printed and "more than" not in page
+    assert all(row["what"] in page for row in rows)
+
+
+def test_an_answer_that_differs_is_marked_and_fails() -> None:
+    from tests.opponents import table
+
+    same = table.Comparison("sum", lambda: 1.0, lambda: 1.0, lambda a, b: abs(a - b), 1e-9, 2)
+    other = table.Comparison("wrong", lambda: 1.0, lambda: 1.1, lambda a, b: abs(a - b), 1e-9, 2, scale=10)
+    results = [table.measure(same, 3), table.measure(other, 3)]
+    assert [result.agrees for result in results] == [True, False]
+    assert len(table.rows(results).splitlines()) == 7
+    assert table.markdown("two", results).count("**more than 1e-09**") == 1
+
+
+def test_the_ratio_is_the_median_of_pairs() -> None:
+    from tests.opponents import table
+
+    result = table.Result("x", [1.0, 2.0, 100.0], [3.0, 2.0, 500.0], 2, 0, 0, 0, "")
+    assert result.ratio == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory from /proc")
+def test_memory_of_a_metric_in_a_process_of_its_own() -> None:
+    from tests.opponents import memory
+
+    n = 25_000
+    peak = memory.measure("inception-score", n, queries=100)
+    assert 0 < peak.used <= peak.bound < 8 * n * memory.D  # less than a float64 copy of the features
