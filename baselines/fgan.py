@@ -102,13 +102,16 @@ class FGAN(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
+    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(noise)}
+
     def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = self.sample(noise).detach()
+        fake = noise["fake"].detach()
         bound = self.divergence.activation(self.V(x)).mean() - self.divergence.composite(self.V(fake)).mean()
         return -bound
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        v = self.V(self.sample(noise))
+        v = self.V(noise["fake"])
         if self.config.cost == "alternative":
             return -self.divergence.activation(v).mean()
         return -self.divergence.composite(v).mean()

@@ -113,9 +113,12 @@ class GAN(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
+    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(noise)}
+
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = self.sample(noise).detach()
+        fake = noise["fake"].detach()
         return gan_discriminator(self.D(x, noise.get("drop_real")), self.D(fake, noise.get("drop_fake")))
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return COSTS[self.config.cost](self.D(self.sample(noise), noise.get("drop_fake")))
+        return COSTS[self.config.cost](self.D(noise["fake"], noise.get("drop_fake")))

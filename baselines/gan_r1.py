@@ -43,10 +43,13 @@ class GANR1(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
+    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(noise)}
+
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         # Twice the halved cross-entropy: the penalty is weighed against the plain sum.
-        cross_entropy = 2 * gan_discriminator(self.D(x), self.D(self.sample(noise).detach()))
+        cross_entropy = 2 * gan_discriminator(self.D(x), self.D(noise["fake"].detach()))
         return cross_entropy + self.config.penalty * r1_penalty(self.D, x)
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return gan_generator_nonsaturating(self.D(self.sample(noise)))
+        return gan_generator_nonsaturating(self.D(noise["fake"]))

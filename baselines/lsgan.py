@@ -46,9 +46,12 @@ class LSGAN(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
+    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(noise)}
+
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = self.sample(noise).detach()
+        fake = noise["fake"].detach()
         return least_squares_discriminator(self.D(x), self.D(fake), self.config.a, self.config.b)
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return least_squares_generator(self.D(self.sample(noise)), self.config.c)
+        return least_squares_generator(self.D(noise["fake"]), self.config.c)

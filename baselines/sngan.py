@@ -52,8 +52,11 @@ class SNGAN(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
+    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(noise)}
+
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return hinge_discriminator(self.D(x), self.D(self.sample(noise).detach()))
+        return hinge_discriminator(self.D(x), self.D(noise["fake"].detach()))
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_generator(self.D(self.sample(noise)))  # eq. 17: the same linear cost
+        return wasserstein_generator(self.D(noise["fake"]))  # eq. 17: the same linear cost

@@ -62,8 +62,11 @@ class WGAN(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
+    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(noise)}
+
     def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_critic(self.D(x), self.D(self.sample(noise).detach()))
+        return wasserstein_critic(self.D(x), self.D(noise["fake"].detach()))
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_generator(self.D(self.sample(noise)))
+        return wasserstein_generator(self.D(noise["fake"]))

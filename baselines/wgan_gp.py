@@ -56,10 +56,13 @@ class WGANGP(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
+    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(noise)}
+
     def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = self.sample(noise).detach()
+        fake = noise["fake"].detach()
         penalty = gradient_penalty(self.D, x, fake, noise["mix"])
         return wasserstein_critic(self.D(x), self.D(fake)) + self.config.penalty * penalty
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_generator(self.D(self.sample(noise)))
+        return wasserstein_generator(self.D(noise["fake"]))

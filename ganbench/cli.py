@@ -71,6 +71,8 @@ def run(
     no_download: NoDownload = False,
     out: Out = Path("runs"),
     workers: Annotated[int, typer.Option(help="processes to work in")] = 1,
+    engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],
 ) -> None:
     """Train and measure what is not yet done, then print the leaderboard."""
@@ -82,7 +84,7 @@ def run(
     names = _split(models or "")
     if models is not None and not names:
         raise UserError("--models names none; leave it out for all models of the suite")
-    plan = expand(chosen, budget, list(dict.fromkeys(names)), seeds, assignments, dataset)
+    plan = expand(chosen, budget, list(dict.fromkeys(names)), seeds, assignments, dataset, precision)
     if workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
     _check_writable(out)
@@ -90,12 +92,14 @@ def run(
     from ganbench.execute import Work, choose_device
     from ganbench.measure import find
     from ganbench.progress import work_off
+    from ganbench.speed import choose_engine
 
     for name in chosen.metrics:
         find(name)
     place = choose_device(device)
+    form = choose_engine(engine, place)
     works = [
-        Work(tuple(specs), chosen.metrics, out, place, data_root, not no_download, tuple(plugin))
+        Work(tuple(specs), chosen.metrics, out, place, data_root, not no_download, tuple(plugin), engine=form)
         for specs in plan.values()
     ]
     work_off(works, workers, out)

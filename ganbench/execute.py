@@ -41,6 +41,7 @@ class Work:
         download: whether absent datasets may be fetched.
         plugins: files to load first.
         again: measure even what has rows already.
+        engine: form of the training step.
     """
 
     specs: tuple[RunSpec, ...]
@@ -51,6 +52,7 @@ class Work:
     download: bool = True
     plugins: tuple[str, ...] = ()
     again: bool = False
+    engine: str = "eager"
 
     @property
     def model(self) -> str:
@@ -114,7 +116,13 @@ def perform(work: Work, tell: Tell) -> Outcome:
     if untrained:
         tell(work.model, "train", 0, 0.0)  # it has begun
         data = _reference(first.dataset, work.data_root, work.download, work.device).data
-        train(untrained, data, work.out, lambda done, speed: tell(work.model, "train", done, speed))
+        train(
+            untrained,
+            data,
+            work.out,
+            lambda done, speed: tell(work.model, "train", done, speed),
+            engine=work.engine,
+        )
         outcome.trained = len(untrained)
         tell(work.model, "trained", len(untrained), 0.0)
     for spec, metrics in unmeasured:

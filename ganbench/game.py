@@ -122,9 +122,13 @@ class Game(nn.Module):
         """Return images (n, *shape) in [-1, 1]."""
         raise NotImplementedError
 
-    def forward(self, player: str, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        """Return the loss of a player: the one door through which the trainer calls a game."""
-        return getattr(self, f"{player}_loss")(x, noise)
+    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return by name what several losses need of one draw: it is made once per turn and joins `noise`."""
+        return {}
+
+    def forward(self, method: str, *arguments: Any) -> Any:
+        """Return what a method gives: the one door through which the trainer calls a game."""
+        return getattr(self, method)(*arguments)
 
     def fit(self, images: Tensor, seed: int) -> None:
         """Fit a reference to training images (n, *shape) in [-1, 1]; games with players have none."""

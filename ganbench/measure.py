@@ -217,10 +217,11 @@ def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
         detail=detail,
         status=state,
         reason=reason,
-        provenance=provenance(status.device, status.torch),
+        provenance=provenance(" ".join(filter(None, (status.device, status.engine))), status.torch),
     )
 
 
 def _weights_rule(spec: RunSpec) -> str:
     averaged = f"weights averaged with decay {spec.ema}, batch-norm statistics of the last round"
-    return averaged if spec.ema else "weights of the last round"
+    rule = averaged if spec.ema else "weights of the last round"
+    return rule if spec.precision == "float32" else f"{rule}, trained in {spec.precision}"

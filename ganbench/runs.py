@@ -34,6 +34,9 @@ class Status:
     seconds: float = 0.0
     images_per_second: float = 0.0
     device: str = ""
+    engine: str = ""
+    gpu_bytes: int = 0
+    "largest memory that tensors took on the GPU, of all seeds stepped together"
     source: str = ""
     "hash of the file that defines the game: other code is another model"
     data: str = ""

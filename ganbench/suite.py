@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent / "suites"
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["float32", "tf32", "bf16"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]  # part of file names
 
 
@@ -38,6 +39,8 @@ class Budget(Record):
     "generated images that the metrics see, unless a protocol fixes its own number"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     "decay of the averaged weights that are evaluated; 0 evaluates the last weights"
+    precision: Precision = "float32"
+    "arithmetic of training: float32, tf32 (float32 with TensorFloat-32 products on CUDA) or bf16 (mixed)"
     settings: dict[str, Any] = field(default_factory=dict)
     "model.path = value, on top of the suite's settings"
 
@@ -81,6 +84,7 @@ class RunSpec(Record):
     batch: int
     ema: float
     samples: int
+    precision: Precision = "float32"
 
     @property
     def config_hash(self) -> str:
@@ -166,6 +170,7 @@ def expand(
     seeds: int | None = None,
     assignments: Sequence[tuple[str, str, Any]] = (),
     dataset: str = "",
+    precision: str = "",
 ) -> dict[str, list[RunSpec]]:
     """Return model name -> one specification per seed.
 
@@ -176,14 +181,17 @@ def expand(
         seeds: number of seeds, >= 1; None for the budget's.
         assignments: (model, path, value) from the user; they win over the suite's.
         dataset: replaces the suite's dataset.
+        precision: replaces the budget's.
 
     Raises:
-        UserError: unknown budget, model or setting; wrong type; no seed; no dataset.
+        UserError: unknown budget, model, setting or precision; wrong type; no seed; no dataset.
     """
     if budget not in suite.budgets:
         raise suggest("budget", budget, list(suite.budgets))
     if not (dataset or suite.dataset):
         raise UserError(f"suite {suite.name} needs --dataset, for example folder:PATH or npz:PATH")
+    if precision not in ("", *get_args(Precision)):
+        raise suggest("precision", precision, list(get_args(Precision)))
     chosen = suite.budgets[budget]
     count = chosen.seeds if seeds is None else seeds
     if count < 1:
@@ -217,6 +225,7 @@ def expand(
             batch=chosen.batch,
             ema=chosen.ema,
             samples=chosen.samples,
+            precision=precision or chosen.precision,  # type: ignore[arg-type]
         )
         plan[name] = [replace(first, seed=seed) for seed in range(count)]
     return plan

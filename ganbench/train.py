@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 from ganbench.datasets import Dataset
+from ganbench.draws import scale
 from ganbench.game import Game
 from ganbench.record import fingerprint, seed_stream, write_whole
 from ganbench.registry import UserError
 from ganbench.runs import Status, build, source_hash, write_run
-from ganbench.stack import Stack, scale
+from ganbench.speed import float32_arithmetic
+from ganbench.stack import Stack
 from ganbench.suite import RunSpec
 
 LOGGED = 200  # lines of log.csv per run, at most
@@ -40,6 +42,7 @@ def train(
     progress: Progress = lambda done, speed: None,
     checkpoint_seconds: float = 15.0,
     stop_after: int | None = None,
+    engine: str = "eager",
 ) -> None:
     """Train the seeds of one model and write their run folders; a broken-off training goes on where it stopped.
 
@@ -50,6 +53,7 @@ def train(
         progress: called with (rounds just played, images/s) about ten times a second.
         checkpoint_seconds: time between two checkpoints.
         stop_after: leave after so many rounds with a checkpoint, as an interrupted run would.
+        engine: form of the step, see `ganbench.speed`; an interrupted training may go on with another.
 
     Raises:
         UserError: batch larger than the training set, damaged checkpoint, unwritable folder.
@@ -64,15 +68,17 @@ def train(
         return
     groups = [list(specs)] if stacks(first, data.images["train"].device) else [[spec] for spec in specs]
     together = len(groups) == 1 and data.images["train"].device.type == "cpu"
-    with _threads(1 if together else torch.get_num_threads()):
+    # Compiled kernels are few and large enough to share out; the many small ones of an eager stack are not.
+    threads = 1 if together and engine == "eager" else torch.get_num_threads()
+    with _threads(threads), float32_arithmetic(specs[0].precision):
         for group in groups:
             for part in _regroup(group, out):
-                _train_group(part, data, out, progress, checkpoint_seconds, stop_after)
+                _train_group(part, data, out, progress, checkpoint_seconds, stop_after, engine)
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Let torch use so many CPU threads: networks small enough to stack lose more to waking them than gain."""
+    """Let torch use so many CPU threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -146,11 +152,22 @@ def _train_group(
     progress: Progress,
     checkpoint_seconds: float,
     stop_after: int | None,
+    engine: str,
 ) -> None:
     """Play all rounds of seeds that are stepped together, and write their run folders."""
     spec, path = specs[0], _checkpoint(specs, out)
     games = [build(each, data) for each in specs]
-    stack = Stack(games, [s.seed for s in specs], data, spec.model, spec.batch, spec.rounds, spec.ema)
+    stack = Stack(
+        games,
+        [each.seed for each in specs],
+        data,
+        spec.model,
+        spec.batch,
+        spec.rounds,
+        spec.ema,
+        bf16=spec.precision == "bf16",
+        engine=engine,
+    )
     log, seconds = _resume(stack, path)
     write_whole(path.with_suffix(".json"), json.dumps([each.hash for each in specs]))
     meter = _Meter(stack, progress, seconds)
@@ -160,7 +177,7 @@ def _train_group(
         losses = stack.play_round()
         if stack.round % every == 0 or stack.round == spec.rounds:
             log.append((stack.round, {name: loss.tolist() for name, loss in losses.items()}))
-            if bool((stack.first_bad > 0).all()):
+            if bool((stack.state.first_bad > 0).all()):
                 break
         meter.tell()
         if meter.due(checkpoint_seconds):
@@ -179,7 +196,7 @@ def _train_group(
 
 def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Dataset) -> Status:
     """Return what became of one seed; its seconds are its share of the group's."""
-    bad = int(stack.first_bad[index])
+    bad = int(stack.state.first_bad[index])
     return Status(
         state="diverged" if bad > 0 else "finished",
         round=bad if bad > 0 else stack.round,
@@ -187,6 +204,8 @@ def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Datase
         seconds=meter.seconds / len(stack.seeds),
         images_per_second=meter.images_per_second,
         device=device_name(stack.device),
+        engine=stack.engine,
+        gpu_bytes=torch.cuda.max_memory_allocated(stack.device) if stack.device.type == "cuda" else 0,
         source=source_hash(spec.model),
         data=data.sha256[:12],
     )
@@ -194,7 +213,7 @@ def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Datase
 
 def _save(stack: Stack, log: list[Any], seconds: float, path: Path) -> None:
     buffer = io.BytesIO()
-    torch.save({"stack": stack.state(), "log": log, "seconds": seconds}, buffer)
+    torch.save({"stack": stack.saved(), "log": log, "seconds": seconds}, buffer)
     write_whole(path, buffer.getvalue())
 
 

@@ -14,11 +14,11 @@ from ganbench import registry
 from ganbench.backbones import Conv
 from ganbench.datasets import Dataset
 from ganbench.divergences import NAMES
+from ganbench.draws import draw, scale
 from ganbench.game import SGD, Adam, Decay, Game, LinearDecay, RMSprop
 from ganbench.layers import Spectral
 from ganbench.losses import gradient_penalty, r1_penalty
 from ganbench.record import to_json
-from ganbench.stack import draw, scale
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 BATCH = 16
@@ -31,7 +31,8 @@ def build(name: str, data: Dataset, backbone: dict | None = None, **settings: ob
 
 def inputs(game: Game, data: Dataset, n: int = BATCH) -> tuple[Tensor, dict[str, Tensor]]:
     noise = draw(game.noise(), n, [torch.Generator().manual_seed(0)], torch.empty(0, dtype=torch.float64))
-    return scale(data.images["train"][:n], torch.float64), {name: value[0] for name, value in noise.items()}
+    alone = {name: value[0] for name, value in noise.items()}
+    return scale(data.images["train"][:n], torch.float64), alone | game.share(alone)
 
 
 def softplus(x: Tensor) -> Tensor:

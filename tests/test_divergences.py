@@ -318,9 +318,8 @@ def test_best_gaussian_by_training(name):
     for _ in range(rounds):
         stack.play_round()
         if stack.round > rounds // 2:
-            late.append(
-                torch.stack([stack.parameters["mu"].detach(), stack.parameters["log_sigma"].detach().exp()])
-            )
+            fitted = {name: value.detach() for name, value in stack.state.parameters.items()}
+            late.append(torch.stack([fitted["mu"], fitted["log_sigma"].exp()]))
     mu, sigma = torch.stack(late).mean((0, 2)).tolist()
     assert mu == pytest.approx(FITS[name][1], abs=0.1)
     assert sigma == pytest.approx(FITS[name][2], abs=0.1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ganbench import registry
 from ganbench.backbones import MLP, Conv
 from ganbench.datasets import Dataset
+from ganbench.draws import Batches, draw, scale
 from ganbench.game import (
     SGD,
     Adam,
@@ -32,7 +33,7 @@ from ganbench.game import (
 from ganbench.model import ABILITIES
 from ganbench.record import from_json, seed_stream, to_json
 from ganbench.registry import UserError
-from ganbench.stack import Batches, Stack, draw, scale
+from ganbench.stack import Stack
 from ganbench.suite import read_suite, suite_names
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
@@ -82,6 +83,10 @@ def noise_of(game: Game, n: int, training: bool = True, seed: int = 5) -> dict[s
     return {name: value[0] for name, value in drawn.items()}
 
 
+def loss_of(game: Game, player: Player, x: Tensor, noise: dict[str, Tensor]) -> Tensor:
+    return game(f"{player.name}_loss", x, noise | game.share(noise))
+
+
 def owned(player: Player, game: Game) -> list[str]:
     return [n for n, _ in game.named_parameters() if n.split(".")[0] in player.nets]
 
@@ -117,7 +122,7 @@ def test_losses_are_finite_scalars_and_reach_every_parameter_of_their_player(nam
     for player in game.players:
         mine = owned(player, game)
         fresh = deepcopy(game)  # a training pass moves the buffers
-        loss = game(player.name, x, noise)
+        loss = loss_of(game, player, x, noise)
         assert loss.shape == () and loss.isfinite() and loss.dtype == torch.float64
         gradients = torch.autograd.grad(loss, [everything[n] for n in mine])  # raises if one is not reached
         for parameter, gradient in zip(mine, gradients, strict=True):
@@ -125,7 +130,7 @@ def test_losses_are_finite_scalars_and_reach_every_parameter_of_their_player(nam
             if not gradient.any():  # e.g. the last bias of a Wasserstein critic, which the loss cannot see
                 with torch.no_grad():
                     fresh.get_parameter(parameter).add_(0.01)
-                assert fresh(player.name, x, noise).item() == pytest.approx(loss.item(), abs=1e-12), parameter
+                assert loss_of(fresh, player, x, noise).item() == pytest.approx(loss.item(), abs=1e-12), parameter
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -133,10 +138,10 @@ def test_a_player_moves_its_parameters_and_nobody_elses(name, tiny):
     stack = stacked(name, tiny(), DENSE, [0, 1])
     everybody = stack.game.players
     for player in everybody:
-        before = {n: p.detach().clone() for n, p in stack.parameters.items()}
+        before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
         stack.game.players = (player,)
         stack.play_round()
-        moved = {n for n, p in stack.parameters.items() if not torch.equal(p, before[n])}
+        moved = {n for n, p in stack.state.parameters.items() if not torch.equal(p, before[n])}
         assert moved and moved <= set(owned(player, stack.game))
 
 
@@ -240,7 +245,7 @@ def test_seeds_together_are_seeds_alone(name, backbone, tiny):
     data, seeds = tiny(3), [0, 1, 5]
     together = stacked(name, data, backbone, seeds)
     start = [together.weights(i) for i in range(3)]
-    assert {p.dtype for p in together.parameters.values()} == {torch.float64}
+    assert {p.dtype for p in together.state.parameters.values()} == {torch.float64}
     alone = [stacked(name, data, backbone, [seed]) for seed in seeds]
     for _ in range(ROUNDS):
         losses = together.play_round()
@@ -286,7 +291,7 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
 
     def gradients(player, x, noise):
         mine = [game.get_parameter(n) for n in owned(player, game)]
-        return torch.autograd.grad(getattr(game, f"{player.name}_loss")(x, noise), mine)
+        return torch.autograd.grad(getattr(game, f"{player.name}_loss")(x, noise), mine, retain_graph=True)
 
     def descend(player, values, round_):
         optimiser, rule = optimisers[player.name], player.optimiser
@@ -301,17 +306,22 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
     for round_ in range(ROUNDS):
         if game.config.simultaneous:
             x, noise = step_data()
+            noise |= game.share(noise)
             held = [gradients(player, x, noise) for player in game.players]
             for player, values in zip(game.players, held, strict=True):
                 descend(player, values, round_)
             continue
+        drawn = False
         for player in game.players:
-            for _ in range(player.steps_at(round_)):
-                x, noise = step_data()
+            for step in range(player.steps_at(round_)):
                 if player.clip:
                     with torch.no_grad():
                         for n in owned(player, game):
                             game.get_parameter(n).clamp_(-player.clip, player.clip)
+                if step or not drawn:  # the first step is on the draw at which the player before ended
+                    x, noise = step_data()
+                    noise |= game.share(noise)
+                    drawn = True
                 descend(player, gradients(player, x, noise), round_)
     return game
 
@@ -429,12 +439,17 @@ def test_averaged_weights_follow_the_closed_form(tiny):
     expected = [start[0] for start in STARTS]
     for _ in range(5):
         stack.play_round()
-        expected = [0.9 * e + 0.1 * a for e, a in zip(expected, stack.parameters["a"].tolist(), strict=True)]
+        expected = [0.9 * e + 0.1 * a for e, a in zip(expected, stack.state.parameters["a"].tolist(), strict=True)]
     assert [stack.weights(i)["a"].item() for i in range(2)] == pytest.approx(expected, rel=1e-12)
-    assert stack.weights(0)["a"].item() != stack.parameters["a"][0].item()
+    assert stack.weights(0)["a"].item() != stack.state.parameters["a"][0].item()
 
 
 # ---------------------------------------------------------------- batches, noise, schedules
+
+
+def batch_at(batches: Batches, position: int) -> Tensor:
+    batches.seek(position)
+    return batches.get(torch.float64)
 
 
 def test_every_epoch_shows_every_image_once_in_a_new_order(tiny):
@@ -442,14 +457,14 @@ def test_every_epoch_shows_every_image_once_in_a_new_order(tiny):
     batches = Batches(images, 16, [("d", "m", 0), ("d", "m", 1)])
     epochs = []
     for epoch in range(2):
-        drawn = torch.cat([batches.at(4 * epoch + i, torch.float64) for i in range(4)], 1)
+        drawn = torch.cat([batch_at(batches, 4 * epoch + i) for i in range(4)], 1)
         epochs.append(((drawn + 1) * 127.5).round().long().reshape(2, 64))
     for epoch in epochs:
         assert all(sorted(row.tolist()) == list(range(64)) for row in epoch)
     orders = {tuple(row.tolist()) for epoch in epochs for row in epoch}
     assert len(orders) == 4
     # a function of the position alone
-    again = Batches(images, 16, [("d", "m", 1)]).at(5, torch.float64)
+    again = batch_at(Batches(images, 16, [("d", "m", 1)]), 5)
     assert torch.equal(again[0], batches.at(5, torch.float64)[1])
 
 

@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ganbench import record, registry, runs
+from ganbench.draws import scale
 from ganbench.record import seed_stream
 from ganbench.registry import UserError
 from ganbench.runs import Status, build, pending
-from ganbench.stack import Stack, scale
+from ganbench.stack import Stack
 from ganbench.suite import RunSpec, read_spec
 from ganbench.train import stacks, train
 
@@ -220,15 +221,15 @@ def test_averaged_weights_are_the_ones_that_are_kept(tiny, tmp_path):
     data, plan = tiny(), specs("gan", ema=0.8)
     train(plan, data, tmp_path)
     stack = Stack([build(spec, data) for spec in plan], [0, 1], data, "gan", 16, 9)
-    average = {name: value.detach().double() for name, value in stack.parameters.items()}
+    average = {name: value.detach().double() for name, value in stack.state.parameters.items()}
     for _ in range(9):
         stack.play_round()
-        average = {n: 0.8 * a + 0.2 * stack.parameters[n].detach().double() for n, a in average.items()}
+        average = {n: 0.8 * a + 0.2 * stack.state.parameters[n].detach().double() for n, a in average.items()}
     for index, spec in enumerate(plan):
         kept = weights(spec, tmp_path)
         for name, value in average.items():
             assert torch.allclose(kept[name].double(), value[index], rtol=1e-5, atol=1e-6)
-            assert not torch.equal(kept[name], stack.parameters[name][index])
+            assert not torch.equal(kept[name], stack.state.parameters[name][index])
 
 
 def test_references_are_fitted_and_kept(tiny, tmp_path):
@@ -260,9 +261,9 @@ def poison(monkeypatch: pytest.MonkeyPatch, seed: int, at: int, after: bool, val
     play = Stack.play_round
 
     def spoil(stack: Stack) -> None:
-        name = next(name for name in stack.parameters if name.startswith(net))
+        name = next(name for name in stack.state.parameters if name.startswith(net))
         with torch.no_grad():
-            stack.parameters[name][stack.seeds.index(seed)].view(-1)[0] = value
+            stack.state.parameters[name][stack.seeds.index(seed)].view(-1)[0] = value
 
     def play_round(stack: Stack) -> dict[str, Tensor]:
         here = seed in stack.seeds and stack.round == at - 1
@@ -444,9 +445,9 @@ def test_saved_state_holds_everything(tiny):
     stack = Stack([build(spec, data) for spec in plan], [0, 1], data, "sngan", 16, 9, ema=0.5)
     for _ in range(2):
         stack.play_round()
-    assert any(name.endswith(".u") for name in stack.buffers)
+    assert any(name.endswith(".u") for name in stack.state.buffers)
     other = Stack([build(spec, data) for spec in plan], [0, 1], data, "sngan", 16, 9, ema=0.5)
-    other.restore(deepcopy(stack.state()))
+    other.restore(deepcopy(stack.saved()))
     assert other.round == 2 and other.position == stack.position
     for _ in range(3):
         one, two = stack.play_round(), other.play_round()
