@@ -97,9 +97,28 @@ def specs(backbone: str, model: str, seeds: int) -> list[Any]:
     return expand(read_suite(name), "quick", [model], seeds, own)[model]
 
 
+def engine(name: str, device: str) -> dict[str, str]:
+    """Return the stack's argument for an engine or for the device's own, "auto"; commits before engines have none."""
+    try:
+        from ganbench.speed import choose_engine
+    except ImportError:
+        if name in ("auto", "eager"):
+            return {}
+        raise
+    return {"engine": choose_engine(name, torch_device(device).type)}
+
+
 @cache
-def stack(model: str, backbone: str, device: str, seeds: int = 1) -> Any:
-    """Return seeds of a model that have played a few rounds; skip what cannot be built."""
+def stack(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "auto") -> Any:
+    """Return seeds of a model that have played a few rounds; skip what cannot be built.
+
+    Args:
+        model: registered name.
+        backbone: "mlp" or "conv".
+        device: one of DEVICES.
+        seeds: how many.
+        speed: engine, or "auto".
+    """
     with skipping():
         from ganbench.runs import build
         from ganbench.stack import Stack
@@ -109,9 +128,10 @@ def stack(model: str, backbone: str, device: str, seeds: int = 1) -> Any:
         games = [build(spec, images) for spec in runs]
         if stacks(games[0], torch.device("cpu")):
             torch.set_num_threads(1)  # as training does
-        made = Stack(games, [spec.seed for spec in runs], images, model, runs[0].batch, runs[0].rounds)
-    for _ in range(WARM_UP):
-        made.play_round()
+        seed_numbers, own = [spec.seed for spec in runs], engine(speed, device)
+        made = Stack(games, seed_numbers, images, model, runs[0].batch, runs[0].rounds, **own)
+        for _ in range(WARM_UP):
+            made.play_round()
     synchronise(device)
     return made
 

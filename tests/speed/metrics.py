@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import cache
 from typing import Any
 
 from .common import DEVICES, evidence, names, skipping, synchronise, torch_device
@@ -9,19 +11,25 @@ from .common import DEVICES, evidence, names, skipping, synchronise, torch_devic
 EXTRACTOR = "mlp-digits-v1"
 
 
-def compute(name: str, device: str) -> Any:
-    """Return a metric's score of the first model that has the ability it needs."""
+@cache
+def ready(name: str, device: str) -> tuple[Any, Any]:
+    """Return a metric and the evidence of the first model that has the ability it needs; skip if there is none."""
     with skipping():
         from ganbench import registry
 
         metric = registry.metrics.get(name)
-        able = [m for m in names()["models"] if metric.ability in registry.models.get(m).abilities]
-        if not able:
-            raise NotImplementedError(f"no model can {metric.ability}")
-        like = evidence(able[0], device)
-    score = metric.compute(like, "" if metric.needs_extractor == "no" else EXTRACTOR)
+        able = [model for model in names()["models"] if metric.ability in registry.models.get(model).abilities]
+    if not able:
+        raise NotImplementedError(f"no model can {metric.ability}")
+    return metric, evidence(able[0], device)
+
+
+def compute(name: str, device: str) -> None:
+    """Compute a metric and wait for the device; images and features are kept from the first time."""
+    metric, kept = ready(name, device)
+    # A copy, because some metrics keep their answer for as long as the evidence lives.
+    metric.compute(copy(kept), "" if metric.needs_extractor == "no" else EXTRACTOR)
     synchronise(device)
-    return score
 
 
 class Metrics:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import torch
 
-from .common import DEVICES, evidence, names, stack, synchronise, torch_device
+from .common import DEVICES, evidence, names, skipping, stack, synchronise, torch_device
 
 ROUNDS = {"mlp": 20, "conv": 1}
 
 
-def play(model: str, backbone: str, device: str, seeds: int = 1) -> None:
+def play(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "auto") -> None:
     """Play a fixed number of rounds and wait for the device."""
-    made = stack(model, backbone, device, seeds)
+    made = stack(model, backbone, device, seeds, speed)
     for _ in range(ROUNDS[backbone]):
         made.play_round()
     synchronise(device)
@@ -50,6 +50,21 @@ class Seeds:
         play("gan", "mlp", device, seeds)
 
 
+class Engines:
+    """20 rounds of 16 seeds by each engine, digits networks."""
+
+    version = "1"
+    params = (["eager", "compiled", "graph"], DEVICES)
+    param_names = ("engine", "device")
+
+    def setup(self, engine: str, device: str) -> None:
+        torch_device(device)
+        stack("gan", "mlp", device, 16, engine)
+
+    def time_rounds(self, engine: str, device: str) -> None:
+        play("gan", "mlp", device, 16, engine)
+
+
 class Sampling:
     """10,000 generated digits."""
 
@@ -63,7 +78,8 @@ class Sampling:
 
     def time_sample(self, device: str) -> None:
         like = evidence("gan", device)
-        type(like)(like.game, like.spec, like.reference).fake(10_000)  # a new one has kept no images
+        with skipping():
+            type(like)(like.game, like.spec, like.reference).fake(10_000)  # a new one has kept no images
         synchronise(device)
 
 
