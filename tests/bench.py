@@ -1,4 +1,4 @@
-"""`make bench`: one quick pass over the working tree, compared with the last committed results of this kind of machine.
+"""`make bench`: a quick pass over the working tree, compared with the last committed results of such a machine.
 
 `python tests/bench.py machine` only prints the kind, for asv's --machine.
 """
@@ -25,7 +25,7 @@ FACTORS = {"quality": 1.05, "": 1.5}  # one sample of a time says little; a scor
 
 
 def machine() -> str:
-    """Return a name that machines of one kind share, "cpu-2-cores-x86_64" or "nvidia-h200-x86_64", known to asv."""
+    """Tell asv what kind of machine this is and return the name, e.g. "cpu-2-cores-x86_64"."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     what = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu-{cores}-cores"
     name = re.sub(r"[^a-z0-9_]+", "-", f"{what}-{platform.machine()}".lower())

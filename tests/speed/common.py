@@ -1,6 +1,6 @@
 """What the benchmarks share: names, devices, skipping, and the one place that builds a stack.
 
-asv runs the benchmarks of the working tree against older commits, so whatever ganbench might lack there is imported
+asv runs the benchmarks of the working tree against older commits, so what ganbench might lack there is imported
 inside `skipping`, never at the top of a file. It also calls `setup` before every sample: what is slow is cached.
 """
 
@@ -28,8 +28,8 @@ for name in registry.models.names():
     game = registry.models.get(name).game
     if game.players:
         families.setdefault(game.__module__, name)
-names = {"models": list(families.values()), "metrics": registry.metrics.names(), "datasets": registry.datasets.names()}
-print(json.dumps(names))
+names = {"metrics": registry.metrics.names(), "datasets": registry.datasets.names()}
+print(json.dumps({"models": list(families.values()), **names}))
 """
 # asv benchmarks fork from a process that has imported this file: without it each would wait for these imports.
 with suppress(Exception):
@@ -98,7 +98,7 @@ def specs(backbone: str, model: str, seeds: int) -> list[Any]:
 
 
 def engine(name: str, device: str) -> dict[str, str]:
-    """Return the stack's argument for an engine or for the device's own, "auto"; commits before engines have none."""
+    """Return the stack's argument for an engine, "auto" for the device's own; older commits have none."""
     try:
         from ganbench.speed import choose_engine
     except ImportError:

@@ -1,8 +1,8 @@
 """Scores of short trainings beside the speeds, so that a speed-up that changes them is seen.
 
-asv takes a larger number for a worse one, whatever is tracked, and compares ratios: a value must be positive and grow
-as the model gets worse. A metric of which more is better is tracked as its distance from the training images' own.
-The numbers are the same again on the same machine and library versions.
+asv takes a larger number for a worse one, whatever is tracked, and compares ratios: a value must be positive and
+grow as the model gets worse. So a metric of which more is better is tracked as its distance from what the training
+images themselves reach. The numbers are the same again on the same machine and library versions.
 """
 
 from __future__ import annotations
