@@ -7,6 +7,7 @@ inside `skipping`, never at the top of a file. It also calls `setup` before ever
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ for name in registry.models.names():
 names = {"metrics": registry.metrics.names(), "datasets": registry.datasets.names()}
 print(json.dumps({"models": list(families.values()), **names}))
 """
+if "ASV_ENV_TYPE" not in os.environ:  # "existing": the working tree is meant, whatever else is installed
+    sys.path.insert(0, str(ROOT))
+    os.environ["PYTHONPATH"] = str(ROOT)  # for the interpreters that benchmarks start
 # asv benchmarks fork from a process that has imported this file: without it each would wait for these imports.
 with suppress(Exception):
     from ganbench import datasets, measure, registry, train  # noqa: F401
