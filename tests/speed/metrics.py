@@ -1,0 +1,64 @@
+"""Every registered metric on digits: 10,000 or so images of an untrained model, with their features at hand."""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import cache
+from typing import Any
+
+from .common import DEVICES, evidence, names, skipping, synchronise, torch_device
+
+EXTRACTOR = "mlp-digits-v1"
+
+
+@cache
+def ready(name: str, device: str) -> tuple[Any, Any]:
+    """Return a metric and the evidence of the first model that has the ability it needs; skip if there is none."""
+    with skipping():
+        from ganbench import registry
+
+        metric = registry.metrics.get(name)
+        able = [model for model in names()["models"] if metric.ability in registry.models.get(model).abilities]
+    if not able:
+        raise NotImplementedError(f"no model can {metric.ability}")
+    return metric, evidence(able[0], device)
+
+
+def compute(name: str, device: str) -> None:
+    """Compute a metric and wait for the device; images and features are kept from the first time."""
+    metric, kept = ready(name, device)
+    # A copy, because some metrics keep their answer for as long as the evidence lives.
+    metric.compute(copy(kept), "" if metric.needs_extractor == "no" else EXTRACTOR)
+    synchronise(device)
+
+
+class Metrics:
+    """Time of a metric."""
+
+    version = "1"
+    params = (names()["metrics"], DEVICES)
+    param_names = ("metric", "device")
+    warmed = False
+
+    def setup(self, metric: str, device: str) -> None:
+        torch_device(device)
+        if not self.warmed:
+            compute(metric, device)
+            self.warmed = True
+
+    def time_compute(self, metric: str, device: str) -> None:
+        compute(metric, device)
+
+
+class Memory:
+    """Most memory of the process while a metric is computed."""
+
+    version = "1"
+    params = (names()["metrics"],)
+    param_names = ("metric",)
+
+    def setup(self, metric: str) -> None:
+        compute(metric, "torch:cpu")
+
+    def peakmem_compute(self, metric: str) -> None:
+        compute(metric, "torch:cpu")

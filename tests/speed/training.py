@@ -1,0 +1,115 @@
+"""Training, generating, and the memory they take.
+
+Images per second are rounds x seeds x batch / time; asv judges times, so times are kept.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .common import DEVICES, evidence, names, skipping, stack, synchronise, torch_device
+
+ROUNDS = {"mlp": 20, "conv": 1}
+
+
+def play(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "auto") -> None:
+    """Play a fixed number of rounds and wait for the device."""
+    made = stack(model, backbone, device, seeds, speed)
+    for _ in range(ROUNDS[backbone]):
+        made.play_round()
+    synchronise(device)
+
+
+class Rounds:
+    """20 rounds of a model from each baseline file on the digits networks, or one on DCGAN's; batch 100."""
+
+    version = "1"
+    params = (names()["models"], ["mlp", "conv"], DEVICES)
+    param_names = ("model", "backbone", "device")
+
+    def setup(self, model: str, backbone: str, device: str) -> None:
+        torch_device(device)
+        stack(model, backbone, device)
+
+    def time_rounds(self, model: str, backbone: str, device: str) -> None:
+        play(model, backbone, device)
+
+
+class Seeds:
+    """20 rounds of several seeds in one stack, digits networks."""
+
+    version = "1"
+    params = ([1, 5, 16], DEVICES)
+    param_names = ("seeds", "device")
+
+    def setup(self, seeds: int, device: str) -> None:
+        torch_device(device)
+        stack("gan", "mlp", device, seeds)
+
+    def time_rounds(self, seeds: int, device: str) -> None:
+        play("gan", "mlp", device, seeds)
+
+
+class Engines:
+    """20 rounds of 16 seeds by each engine, digits networks."""
+
+    version = "1"
+    params = (["eager", "compiled", "graph"], DEVICES)
+    param_names = ("engine", "device")
+
+    def setup(self, engine: str, device: str) -> None:
+        torch_device(device)
+        stack("gan", "mlp", device, 16, engine)
+
+    def time_rounds(self, engine: str, device: str) -> None:
+        play("gan", "mlp", device, 16, engine)
+
+
+class Sampling:
+    """10,000 generated digits."""
+
+    version = "1"
+    params = (DEVICES,)
+    param_names = ("device",)
+
+    def setup(self, device: str) -> None:
+        torch_device(device)
+        self.time_sample(device)
+
+    def time_sample(self, device: str) -> None:
+        like = evidence("gan", device)
+        with skipping():
+            type(like)(like.game, like.spec, like.reference).fake(10_000)  # a new one has kept no images
+        synchronise(device)
+
+
+class Memory:
+    """Most memory of the process while five seeds train."""
+
+    version = "1"
+    params = (["mlp", "conv"],)
+    param_names = ("backbone",)
+
+    def setup(self, backbone: str) -> None:
+        stack("gan", backbone, "torch:cpu", 5)
+
+    def peakmem_rounds(self, backbone: str) -> None:
+        play("gan", backbone, "torch:cpu", 5)
+
+
+class CudaMemory:
+    """Most GPU memory held by tensors while five seeds train."""
+
+    version = "1"
+    params = (["mlp", "conv"],)
+    param_names = ("backbone",)
+    unit = "bytes"
+
+    def setup(self, backbone: str) -> None:
+        torch_device("torch:cuda")
+        stack("gan", backbone, "torch:cuda", 5)
+
+    def track_memory(self, backbone: str) -> int:
+        torch.cuda.reset_peak_memory_stats()
+        play("gan", backbone, "torch:cuda", 5)
+        return torch.cuda.max_memory_allocated()
