@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from synthetic import rows as synthetic_rows
+from tests.synthetic import rows as synthetic_rows
 
 from ganbench.leaderboard import TABLE, aggregate, choose, load_rows, read_reported, results_folder
 from ganbench.record import ScoreRow, write_rows
