@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from tests.synthetic import rows as synthetic_rows
 
 from ganbench.leaderboard import TABLE, aggregate, choose, load_rows, read_reported, results_folder
 from ganbench.record import ScoreRow, write_rows
 from ganbench.registry import UserError
 from ganbench.report import render
+from tests.synthetic import rows as synthetic_rows
 
 T2 = 4.302652729749464  # 97.5 % quantile of Student's t with 2 degrees of freedom
 

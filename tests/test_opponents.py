@@ -46,8 +46,8 @@ def test_quick_table_of_the_metrics_has_all_rows_and_agreeing_answers(tmp_path: 
 def test_an_answer_that_differs_is_marked_and_fails() -> None:
     from tests.opponents import table
 
-    same = table.Comparison("sum", lambda: 1.0, lambda: 1.0, lambda a, b: abs(a - b), 1e-9, 2)
-    other = table.Comparison("wrong", lambda: 1.0, lambda: 1.1, lambda a, b: abs(a - b), 1e-9, 2, scale=10)
+    same = table.Comparison("sum", lambda: 1.0, lambda: 1.0, 2, lambda a, b: abs(a - b), 1e-9)
+    other = table.Comparison("wrong", lambda: 1.0, lambda: 1.1, 2, lambda a, b: abs(a - b), 1e-9, scale=10)
     results = [table.measure(same, 3), table.measure(other, 3)]
     assert [result.agrees for result in results] == [True, False]
     assert len(table.rows(results).splitlines()) == 7
@@ -68,3 +68,11 @@ def test_memory_of_a_metric_in_a_process_of_its_own() -> None:
     n = 25_000
     peak = memory.measure("inception-score", n, queries=100)
     assert 0 < peak.used <= peak.bound < 8 * n * memory.D  # less than a float64 copy of the features
+
+
+def test_training_beside_its_opponents_runs(tmp_path: Path) -> None:
+    run("tests.opponents.training", "--quick", "--only", "eager", "--out", tmp_path)
+    with (tmp_path / "training-cpu.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 7 and all(float(row["ours_s"]) > 0 and float(row["limit_s"]) > 0 for row in rows)
+    assert all("eager" in row["what"] for row in rows)

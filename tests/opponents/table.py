@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import platform
 import statistics
@@ -30,9 +31,10 @@ class Comparison:
     Args:
         name: what is computed, with its sizes.
         ours, theirs: () -> answer; both are timed.
-        difference: (our answer, their answer) -> largest difference, relative to the size of the answer.
+        target: ratio of times that is aimed at, 0 if none is.
+        difference: (our answer, their answer) -> largest difference, relative to the size of the answer; None
+            where both go their own random way.
         tolerance: the largest difference that counts as the same answer.
-        target: ratio of times that is aimed at.
         scale: their time is multiplied by it, where they do only a part of the work.
         work: floating point operations that cannot be done without; 0 where no limit is sensible.
         speed: () -> operations per second at which `work` sets the limit.
@@ -42,9 +44,9 @@ class Comparison:
     name: str
     ours: Callable[[], Any]
     theirs: Callable[[], Any]
-    difference: Callable[[Any, Any], float]
-    tolerance: float
     target: float
+    difference: Callable[[Any, Any], float] | None = None
+    tolerance: float = 0.0
     scale: float = 1.0
     work: float = 0.0
     speed: Callable[[], float] | None = None
@@ -60,7 +62,7 @@ class Result:
         ours, theirs: seconds of each repeat; theirs scaled.
         target: as in the comparison.
         limit: seconds that the arithmetic alone takes at the measured peak of matrix products; 0 if unknown.
-        difference: largest relative difference of the two answers.
+        difference: largest relative difference of the two answers, NaN if they are not compared.
         tolerance, note: as in the comparison.
     """
 
@@ -81,7 +83,7 @@ class Result:
     @property
     def agrees(self) -> bool:
         """Whether both gave the same answer."""
-        return self.difference <= self.tolerance
+        return not self.difference > self.tolerance
 
 
 def clock(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -96,9 +98,9 @@ def clock(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 @cache
-def product_peak(dtype: torch.dtype, size: int = 2048, repeats: int = 5) -> float:
+def product_peak(dtype: torch.dtype, size: int = 2048, repeats: int = 5, device: str = "cpu") -> float:
     """Return the largest measured number of operations per second of a square matrix product."""
-    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     torch.mm(a, b)
     return 2 * size**3 / min(clock(lambda: torch.mm(a, b))[0] for _ in range(repeats))
 
@@ -121,7 +123,8 @@ def measure(comparison: Comparison, repeats: int) -> Result:
         comparison: what to measure.
         repeats: number of timed pairs, >= 1.
     """
-    difference = comparison.difference(comparison.ours(), comparison.theirs())
+    answers = comparison.ours(), comparison.theirs()
+    difference = comparison.difference(*answers) if comparison.difference else math.nan
     ours, theirs = [], []
     for _ in range(repeats):
         ours.append(clock(comparison.ours)[0])
@@ -154,6 +157,17 @@ def machine(libraries: Sequence[str] = LIBRARIES) -> str:
     )
 
 
+def _target(result: Result) -> str:
+    missed = " (missed)" if result.ratio < result.target else ""
+    return f">= {result.target:.3g}{missed}" if result.target else ""
+
+
+def _difference(result: Result) -> str:
+    if math.isnan(result.difference):
+        return ""
+    return f"{result.difference:.1g}" + ("" if result.agrees else f" **more than {result.tolerance:g}**")
+
+
 def markdown(title: str, results: Sequence[Result], libraries: Sequence[str] = LIBRARIES) -> str:
     """Return the table as a page with machine and notes."""
     head = ("what", "ours, s", "opponent, s", "ratio", "target", "limit, s", "largest difference")
@@ -171,9 +185,9 @@ def markdown(title: str, results: Sequence[Result], libraries: Sequence[str] = L
             f"{statistics.median(result.ours):.3g}",
             f"{statistics.median(result.theirs):.4g}",
             f"{result.ratio:.1f}",
-            f">= {result.target:g}",
+            _target(result),
             f"{result.limit:.3g}" if result.limit else "",
-            f"{result.difference:.1g}" + ("" if result.agrees else f" **more than {result.tolerance:g}**"),
+            _difference(result),
         )
         lines.append("| " + " | ".join(cells) + " |")
     notes = [f"- {result.comparison}: {result.note}" for result in results if result.note]
