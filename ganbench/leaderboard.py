@@ -145,7 +145,7 @@ def _check_seeds(rows: pd.DataFrame) -> None:
     """Refuse two rows of one seed: they come from a suite that was changed without a new version."""
     twice = rows[rows.duplicated([*TABLE, "metric", "protocol", "model", "config_hash", "seed"])]
     if len(twice):
-        row = twice.iloc[0]
+        row = twice.sort_values("seed", kind="stable").iloc[0]
         table = f"{row['suite']} v{row['version']} {row['budget']} {row['dataset']}"
         raise UserError(
             f"{row['model']} has two rows of {row['metric']} for seed {row['seed']} in {table}; "

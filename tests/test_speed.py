@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from speed import common, metrics, quality, start, tables, training
 
 from ganbench import registry
 from ganbench.registry import UserError
+from tests.speed import common, metrics, quality, start, tables, training
 
 ROOT = Path(__file__).parent.parent
 FILES = (metrics, quality, start, tables, training)

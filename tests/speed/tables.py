@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import random
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
 from .common import skipping
 
-MODELS, SEEDS, METRICS = 200, 50, ("fid@x", "parzen")
-
 
 @cache
 def score_file() -> Path:
     """Write the made-up rows of 200 models with 50 seeds and two metrics, once per process."""
-    from ganbench.record import ScoreRow, write_rows
+    sys.path.append(str(Path(__file__).parents[1]))  # asv knows the folder of the benchmarks only
+    from synthetic import rows
 
-    draw = random.Random(0)
-    rows = [
-        ScoreRow(
-            suite="made-up",
-            version=1,
-            budget="standard",
-            dataset="digits",
-            model=f"model-{model}",
-            role="model",
-            league="unlabelled",
-            config_hash=f"{model:08x}",
-            seed=seed,
-            metric=metric,
-            better="lower",
-            value=draw.gauss(model, 20),
-            std_error=1.0,
-            n=1000,
-            protocol=f"{metric} v1",
-            detail="",
-            status="measured",
-            reason="",
-            provenance="",
-        )
-        for model in range(MODELS)
-        for seed in range(SEEDS)
-        for metric in METRICS
-    ]
+    from ganbench.record import write_rows
+
     path = Path(tempfile.mkdtemp()) / "scores.csv"
-    write_rows(path, rows)
+    write_rows(path, rows(200, 50, 2))
     return path
 
 
