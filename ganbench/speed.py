@@ -105,15 +105,3 @@ def captured(
         return results
 
     return replay
-
-
-@contextmanager
-def float32_arithmetic(precision: str) -> Iterator[None]:
-    """Let float32 products and convolutions on CUDA use TensorFloat-32 only where the precision says so."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before

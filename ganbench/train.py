@@ -17,10 +17,10 @@ from ganbench import checkpoints
 from ganbench.datasets import Dataset
 from ganbench.draws import scale
 from ganbench.game import Game
+from ganbench.precision import float32_arithmetic
 from ganbench.record import seed_stream, write_whole
 from ganbench.registry import UserError
 from ganbench.runs import Status, build, source_hash, write_run
-from ganbench.speed import float32_arithmetic
 from ganbench.stack import Stack
 from ganbench.suite import RunSpec
 
@@ -71,7 +71,7 @@ def train(
     together = len(groups) == 1 and data.images["train"].device.type == "cpu"
     # Compiled kernels are few and large enough to share out; the many small ones of an eager stack are not.
     threads = 1 if together and engine == "eager" else torch.get_num_threads()
-    with _threads(threads), float32_arithmetic(specs[0].precision):
+    with _threads(threads), float32_arithmetic(specs[0].precision == "tf32"):
         for group in groups:
             for part in checkpoints.regroup(group, out):
                 _train_group(part, data, out, progress, checkpoint_seconds, stop_after, engine)

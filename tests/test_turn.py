@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from ganbench import optimisers, registry, speed
 from ganbench.datasets import Dataset
 from ganbench.game import SGD, Adam, Config, Facts, Game, Normal, Player, RMSprop
+from ganbench.precision import float32_arithmetic
 from ganbench.registry import UserError
 from ganbench.speed import choose_engine
 from ganbench.stack import Stack
@@ -158,14 +159,17 @@ def test_bfloat16_is_near_float32_and_not_equal(name, tiny):
 
 
 def test_tensorfloat_is_off_unless_declared():
-    def allowed() -> tuple[bool, bool]:
-        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    def modes() -> tuple[str, str]:
+        return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
 
-    before = allowed()
-    for precision, expected in (("float32", False), ("bf16", False), ("tf32", True)):
-        with speed.float32_arithmetic(precision):
-            assert allowed() == (expected, expected)
-        assert allowed() == before
+    before = modes()
+    for tf32, expected in ((False, "ieee"), (True, "tf32")):
+        with float32_arithmetic(tf32):
+            assert modes() == (expected, expected)
+            with float32_arithmetic():  # a metric within a training
+                assert modes() == ("ieee", "ieee")
+            assert modes() == (expected, expected)
+        assert modes() == before
 
 
 # ---------------------------------------------------------------- who moves on which draw

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganbench import registry
+from ganbench.precision import float32_arithmetic
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def extract(network: nn.Module, images: Tensor, batch: int = 100) -> tuple[Tenso
     dtype = torch.float64 if first is None else first.dtype
     network.eval()
     results: list[Tensor] = []  # features and perhaps logits of all images: parts to join would double the memory
-    with torch.no_grad(), torch.autocast(images.device.type, enabled=False), _exact_float32():
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False), float32_arithmetic():
         for i, chunk in enumerate(images.split(batch)):
             part = [values for values in network(chunk.to(dtype)) if values is not None]
             if not results:
@@ -66,19 +65,3 @@ def extract(network: nn.Module, images: Tensor, batch: int = 100) -> tuple[Tenso
             for result, values in zip(results, part, strict=True):
                 result[i * batch : (i + 1) * batch] = values
     return results[0], results[1] if len(results) > 1 else None
-
-
-@contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Switch TF32 and its like off in matrix products and convolutions; restore the settings afterwards."""
-    # by operator: torch refuses the older switch `cudnn.allow_tf32` where a user has set operators apart
-    backends: Any = torch.backends
-    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
-    before = [switch.fp32_precision for switch in switches]
-    try:
-        for switch in switches:
-            switch.fp32_precision = "ieee"
-        yield
-    finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.fp32_precision = value

@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset
+from ganbench.precision import float32_arithmetic
 from ganbench.registry import UserError
 from ganbench.runs import build
-from ganbench.speed import float32_arithmetic
 from ganbench.stack import Stack
 from ganbench.suite import RunSpec
 from tests.opponents import public_script, table
@@ -61,7 +61,7 @@ class Ours:
         stack = self.stack()
 
         def play(count: int) -> None:
-            with float32_arithmetic(self.precision):
+            with float32_arithmetic(self.precision == "tf32"):
                 for _ in range(count):
                     stack.play_round()
 
