@@ -10,29 +10,39 @@ from typing import Any
 
 import torch
 
+from ganbench.datasets import Dataset
 from ganbench.record import fingerprint, write_whole
 from ganbench.registry import UserError
+from ganbench.runs import source_hash
 from ganbench.stack import Stack
 from ganbench.suite import RunSpec
 
 
-def regroup(specs: list[RunSpec], out: Path) -> list[list[RunSpec]]:
-    """Put seeds that share a checkpoint together, so that they go on as they began; the rest are one group."""
+def regroup(specs: list[RunSpec], data: Dataset, out: Path) -> list[list[RunSpec]]:
+    """Put seeds that share a checkpoint together, so that they go on as they began; the rest are one group.
+
+    A checkpoint of other code or data is deleted: what it began is another run now.
+    """
     left = {spec.hash: spec for spec in specs}
     groups = []
-    for path in sorted(place(specs, out).parent.glob("checkpoint-*.json")):
+    for path in sorted(place(specs, data, out).parent.glob("checkpoint-*.json")):
         try:
             group = [left[name] for name in json.loads(path.read_text(encoding="utf-8"))]
         except (ValueError, TypeError, KeyError):  # damaged, or of seeds that are not all asked for now
+            continue
+        checkpoint = place(group, data, out) if group else path
+        if path.stem != checkpoint.stem:
+            path.unlink()
+            path.with_suffix(".pt").unlink(missing_ok=True)
             continue
         groups.append(group)
         left = {name: spec for name, spec in left.items() if spec not in group}
     return groups + ([list(left.values())] if left else [])
 
 
-def place(specs: Sequence[RunSpec], out: Path) -> Path:
-    """Return the path of the checkpoint of seeds that are stepped together."""
-    name = fingerprint([spec.hash for spec in specs])
+def place(specs: Sequence[RunSpec], data: Dataset, out: Path) -> Path:
+    """Return the path of the checkpoint of seeds that are stepped together, by code and data as well."""
+    name = fingerprint([*(spec.hash for spec in specs), source_hash(specs[0].model), data.sha256])
     return out / specs[0].suite / specs[0].model / f"checkpoint-{name}.pt"
 
 

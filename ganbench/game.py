@@ -123,7 +123,10 @@ class Game(nn.Module):
         raise NotImplementedError
 
     def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return by name what several losses need of one draw: it is made once per turn and joins `noise`."""
+        """Return by name what several losses need of one draw: it is made once per turn and joins `noise`.
+
+        It is made before anyone moves, so it may go through the networks of the turn's last player only.
+        """
         return {}
 
     def forward(self, method: str, *arguments: Any) -> Any:

@@ -17,6 +17,7 @@ from ganbench.features import Extractor, extract
 from ganbench.game import Game
 from ganbench.metrics import Features, Metric, Split
 from ganbench.pictures import draw_grid
+from ganbench.precision import float32_arithmetic
 from ganbench.provenance import provenance
 from ganbench.record import ScoreRow, read_rows, seed_stream, write_rows
 from ganbench.registry import UserError
@@ -146,6 +147,7 @@ def find(name: str) -> tuple[Metric, str]:
     return metric, extractor
 
 
+@float32_arithmetic()
 def measure(spec: RunSpec, folder: Path, reference: Reference, metrics: Sequence[str]) -> list[ScoreRow]:
     """Measure a finished run, merge the rows into its scores.csv, and draw its sample grid.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +38,7 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
     meets no Python of a game.
 
     Raises:
-        UserError: the compiler failed, for example because there is no C++ compiler.
+        UserError: the step asks a tensor for its value, or the compiler failed, e.g. without a C++ compiler.
     """
     fast: Callable[..., Any] | None = None
 
@@ -51,11 +53,12 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
             if fast is not None:
                 return fast(*flat)
             copies = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in flat]
-            with torch.enable_grad():
-                traced = make_fx(of_flat)(*copies)
-            fast = torch.compile(traced, fullgraph=True, dynamic=False)
             with _compiler_errors(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the compiler about itself
+                logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that it found no CUDA
+                with torch.enable_grad():
+                    traced = make_fx(of_flat)(*copies)
+                fast = torch.compile(traced, fullgraph=True, dynamic=False)
                 return fast(*flat)
 
     return run
@@ -89,6 +92,7 @@ def captured(
         for _ in range(WARM_UP):
             step()
     torch.cuda.current_stream().wait_stream(side)
+    gc.collect()  # graphs and memory of former trainings must not be freed within the capture
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)

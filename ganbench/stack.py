@@ -50,6 +50,7 @@ class Stack:
         images = data.images["train"]
         self.game, self.seeds, self.rounds, self.ema, self.batch = games[0], list(seeds), rounds, ema, batch
         self.device, self.dtype, self.bf16, self.engine = images.device, dtype, bf16, engine
+        self.engines = [engine]  # of this session and those before it
         for game in games:
             game.to(self.device, dtype).train()
         stacked, buffers = stack_module_state(list(games))
@@ -107,13 +108,16 @@ class Stack:
             turn: Callable[..., Tensors] = Turn(self.game, players, self.bf16)
             if self.engine == "compiled":
                 turn = speed.compiled(turn)
+            # Without `self`, so that a stack is freed at once, and its graphs with it.
+            state, batches, dtype, laws = self.state, self.batches, self.dtype, self.laws
+            generators, clock = self.generators, self._clock
 
             def move() -> Tensors:
-                x = self.batches.get(self.dtype)
-                return turn(self.state, x, draw(self.laws, self.batch, self.generators, x), self._clock)
+                x = batches.get(dtype)
+                return turn(state, x, draw(laws, batches.batch, generators, x), clock)
 
             graph = self.engine == "graph"
-            self._moves[key] = speed.captured(move, tree_leaves(self.state), self.generators) if graph else move
+            self._moves[key] = speed.captured(move, tree_leaves(state), generators) if graph else move
         return self._moves[key]
 
     def check_parameters(self) -> None:
@@ -133,12 +137,14 @@ class Stack:
             "position": self.position,
             "state": [tensor.detach() for tensor in tree_leaves(self.state)],
             "averaged": self.averaged,
+            "engines": self.engines,
             "generators": [generator.get_state() for generator in self.generators],
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go back to a saved state; the next round is then the one that a straight run would play."""
         self.round, self.position = saved["round"], saved["position"]
+        self.engines = list(dict.fromkeys([*saved["engines"], self.engine]))
         with torch.no_grad():
             for tensor, value in zip(tree_leaves(self.state), saved["state"], strict=True):
                 tensor.copy_(value)

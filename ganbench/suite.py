@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from ganbench import registry
-from ganbench.record import Record, fingerprint, from_json, to_json
+from ganbench.record import Count, Record, fingerprint, from_json, to_json
 from ganbench.registry import UserError, suggest
 
 if TYPE_CHECKING:
     from ganbench.model import Model
 
 HERE = Path(__file__).parent / "suites"
-Count = Annotated[int, Field(ge=1)]
 Precision = Literal["float32", "tf32", "bf16"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]  # part of file names
 

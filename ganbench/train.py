@@ -73,7 +73,7 @@ def train(
     threads = 1 if together and engine == "eager" else torch.get_num_threads()
     with _threads(threads), float32_arithmetic(specs[0].precision == "tf32"):
         for group in groups:
-            for part in checkpoints.regroup(group, out):
+            for part in checkpoints.regroup(group, data, out):
                 _train_group(part, data, out, progress, checkpoint_seconds, stop_after, engine)
 
 
@@ -137,7 +137,9 @@ def _train_group(
     engine: str,
 ) -> None:
     """Play all rounds of seeds that are stepped together, and write their run folders."""
-    spec, path = specs[0], checkpoints.place(specs, out)
+    if data.images["train"].device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    spec, path = specs[0], checkpoints.place(specs, data, out)
     games = [build(each, data) for each in specs]
     stack = Stack(
         games,
@@ -170,8 +172,9 @@ def _train_group(
             return
     stack.check_parameters()
     meter.tell(pause=0.0)
-    for index, each in enumerate(specs):
-        write_run(each, out, stack.weights(index), _log_text(log, index), _status(stack, index, meter, each, data))
+    statuses = [_status(stack, index, meter, each, data) for index, each in enumerate(specs)]
+    for index, (each, status) in enumerate(zip(specs, statuses, strict=True)):
+        write_run(each, out, stack.weights(index), _log_text(log, index), status)
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
 
@@ -186,13 +189,14 @@ def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Datase
         seconds=meter.seconds / len(stack.seeds),
         images_per_second=meter.images_per_second,
         device=device_name(stack.device),
-        engine=stack.engine,
+        engine="+".join(stack.engines),
         gpu_bytes=torch.cuda.max_memory_allocated(stack.device) if stack.device.type == "cuda" else 0,
         source=source_hash(spec.model),
         data=data.sha256[:12],
     )
 
 
+@float32_arithmetic()
 def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:
     """Fit a reference and write its run folder."""
     game = build(spec, data)

@@ -69,7 +69,9 @@ def main() -> int:
         return code
     found = {c: list(iter_results_for_machine_and_hash(conf.results_dir, name, c[:8])) for c in (before, head)}
     old = next(result for result in found[before] if not result.env_name.startswith("existing"))
-    new = next(result for result in found[head] if result.env_name.startswith("existing"))
+    new = next((result for result in found[head] if result.env_name.startswith("existing")), None)
+    if new is None:
+        return code
     for part, factor in FACTORS.items():
         print(f"\n{part or 'speed and memory'}: + worse or - better by a factor of {factor}, ! fails now")
         changed = Compare.print_table(

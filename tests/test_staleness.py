@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from ganbench import datasets, runs
+from ganbench import checkpoints, datasets, registry, runs
+from ganbench.datasets import Dataset
 from ganbench.measure import wanted
 from ganbench.publish import publish_rows
 from ganbench.record import read_rows, write_rows
@@ -104,3 +108,28 @@ def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) 
         write_rows(spec.folder(tmp_path) / "scores.csv", [])
     with pytest.raises(UserError, match="own settings"):
         publish_rows(SUITE, "quick", tmp_path, tmp_path / "results")
+
+
+def test_checkpoint_of_other_code_or_data_is_not_taken_up(
+    tiny: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = registry.models.get("gan")
+    settings = model.settings({"kind": "mlp", "generator": [8], "critic": [8]})
+    spec = RunSpec("test", 1, "tiny", "tiny", "gan", settings, 0, 9, 16, 0.0, 10)
+    data = tiny()
+    other = replace(data, images={split: 255 - images for split, images in data.images.items()})
+    straight = {}
+    for name, images in (("data", data), ("other", other)):
+        train([spec], images, tmp_path / name)
+        straight[name] = (spec.folder(tmp_path / name) / "weights.safetensors").read_bytes()
+    assert straight["data"] != straight["other"]
+    train([spec], data, tmp_path / "broken", stop_after=8)
+    train([spec], other, tmp_path / "broken")
+    assert (spec.folder(tmp_path / "broken") / "weights.safetensors").read_bytes() == straight["other"]
+    assert not list(tmp_path.rglob("checkpoint-*"))
+    train([spec], data, tmp_path / "code", stop_after=8)
+    (old,) = tmp_path.rglob("checkpoint-*.pt")
+    monkeypatch.setattr(checkpoints, "source_hash", lambda name: "changed")
+    train([spec], data, tmp_path / "code", stop_after=4)
+    (new,) = tmp_path.rglob("checkpoint-*.pt")
+    assert new != old and torch.load(new, weights_only=True)["stack"]["round"] == 4

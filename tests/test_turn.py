@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -124,14 +126,35 @@ def test_a_failing_compiler_is_one_line(monkeypatch):
         speed.compiled(lambda x: x + 1)(torch.ones(2))
 
 
+def test_a_step_that_asks_for_a_value_is_one_line():
+    def step(x: Tensor) -> Tensor:
+        return x + 1 if x.sum() > 0 else x
+
+    with pytest.raises(UserError, match=r"^the training step cannot be compiled \(.*; try --engine eager$"):
+        speed.compiled(step)(torch.ones(2))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)], ids=str)
 @pytest.mark.parametrize(("name", "backbone"), KINDS, ids=lambda v: v["kind"] if isinstance(v, dict) else v)
-def test_captured_steps_give_the_eager_parameters_on_cuda(name, backbone, tiny):
+def test_captured_steps_give_the_eager_parameters_on_cuda(name, backbone, dtype, tolerance, tiny):
     data = tiny().to("cuda")
-    eager = play(stack(name, data, backbone, [0, 4], torch.float32))
-    captured = play(stack(name, data, backbone, [0, 4], torch.float32, engine="graph"))
-    assert deviation(captured, eager) < 1e-3
+    eager = play(stack(name, data, backbone, [0, 4], dtype))
+    captured = play(stack(name, data, backbone, [0, 4], dtype, engine="graph"))
+    assert deviation(captured, eager) < tolerance
+
+
+def test_a_stack_is_freed_at_once(tiny):
+    gc.disable()
+    try:
+        used = stack("gan", tiny(), DENSE, [0])
+        play(used, 1)
+        gone = weakref.ref(used)
+        del used
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_engines_are_chosen_for_the_device():

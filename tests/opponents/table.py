@@ -106,11 +106,13 @@ def product_peak(dtype: torch.dtype, size: int = 2048, repeats: int = 5, device:
 
 
 @cache
-def convolution_peak(dtype: torch.dtype, repeats: int = 5) -> float:
+def convolution_peak(dtype: torch.dtype, repeats: int = 5, device: str = "cpu") -> float:
     """Return the largest measured number of operations per second of a 3 x 3 convolution, channels last."""
     n, channels, side = 16, 256, 34
-    x = torch.randn(n, channels, side, side).to(dtype=dtype, memory_format=torch.channels_last)
-    kernel = torch.randn(channels, channels, 3, 3).to(dtype=dtype, memory_format=torch.channels_last)
+    x = torch.randn(n, channels, side, side, device=device).to(dtype=dtype, memory_format=torch.channels_last)
+    kernel = torch.randn(channels, channels, 3, 3, device=device).to(
+        dtype=dtype, memory_format=torch.channels_last
+    )
     F.conv2d(x, kernel)
     work = 2 * n * channels**2 * 9 * (side - 2) ** 2
     return work / min(clock(lambda: F.conv2d(x, kernel))[0] for _ in range(repeats))

@@ -95,8 +95,10 @@ def compare(name: str, ours: Ours, opponent: Steps, target: float, steps: int, e
         steps: rounds per timing.
         each: whether the opponent's time is that of one seed, or of as many as ours one after another.
     """
-    device = ours.data.images["train"].device
+    device = str(ours.data.images["train"].device)
     dtype = torch.bfloat16 if ours.precision == "bf16" else torch.float32
+    peak = table.convolution_peak if ours.backbone["kind"] == "conv" else table.product_peak
+    share = "" if each or ours.seeds == 1 else f"; the time of one seed alone is multiplied by {ours.seeds}"
     mine, other = cache(ours.steps), cache(opponent)  # made when the row is measured
     return Comparison(
         name,
@@ -104,9 +106,11 @@ def compare(name: str, ours: Ours, opponent: Steps, target: float, steps: int, e
         lambda: other()(steps),
         target=target,
         scale=1.0 if each else ours.seeds,
-        work=ours.operations() * ours.seeds * steps,
-        speed=partial(table.product_peak, dtype, device=str(device)),
-        note=f"{steps} rounds of {BATCH} images per seed",
+        work=0.0
+        if ours.precision == "tf32"
+        else ours.operations() * ours.seeds * steps,  # its peak is not measured
+        speed=partial(peak, dtype, device=device),
+        note=f"{steps} rounds of {BATCH} images per seed{share}",
     )
 
 
