@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 from rich.console import Console
-from test_leaderboard import lost, published, row, seeds
 
 from ganbench.leaderboard import aggregate
 from ganbench.report import number, render, tables
+from tests.test_leaderboard import lost, published, row, seeds
 
 MODELS = {"gan": [1.0, 1.1, 0.9], "fgan-weighted-jensen-shannon": [5.0, 5.2, 4.8], "vae": [5.1, 4.9, 5.05]}
 METRICS = (

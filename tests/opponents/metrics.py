@@ -249,10 +249,10 @@ def main(arguments: list[str] | None = None) -> int:
         comparison = COMPARISONS[name](chosen.quick)
         measured.append(table.measure(comparison, 1 if chosen.quick else chosen.repeats))
         print(f"{measured[-1].ratio:8.1f} x  {comparison.name}", flush=True)
-    page = table.markdown(TITLE, measured, LIBRARIES)
+        page = table.markdown(TITLE, measured, LIBRARIES)
+        if chosen.out:  # after each row, so that a run that is broken off leaves what it has
+            table.write(chosen.out, "metrics", page, table.rows(measured))
     print("\n" + page)
-    if chosen.out:
-        table.write(chosen.out, "metrics", page, table.rows(measured))
     return 0 if all(result.agrees for result in measured) else 1
 
 

@@ -186,15 +186,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="few rounds, one pair: shows that all of it works")
     parser.add_argument("--out", type=Path, help="folder for the table and its raw rows")
     chosen = parser.parse_args(arguments)
-    measured = []
+    measured, page = [], ""
     for comparison in comparisons(chosen.device, chosen.quick):
         if chosen.only in comparison.name:
             measured.append(table.measure(comparison, 1 if chosen.quick else chosen.repeats))
             print(f"{measured[-1].ratio:8.2f} x  {comparison.name}", flush=True)
-    page = table.markdown(f"Training on {chosen.device} against its opponents", measured)
+            page = table.markdown(f"Training on {chosen.device} against its opponents", measured)
+            if chosen.out:
+                table.write(chosen.out, f"training-{chosen.device}", page, table.rows(measured))
     print("\n" + page)
-    if chosen.out:
-        table.write(chosen.out, f"training-{chosen.device}", page, table.rows(measured))
 
 
 if __name__ == "__main__":
