@@ -106,7 +106,7 @@ class FGAN(Game):
         return {"fake": self.sample(noise)}
 
     def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"].detach()
+        fake = noise["fake"]
         bound = self.divergence.activation(self.V(x)).mean() - self.divergence.composite(self.V(fake)).mean()
         return -bound
 

@@ -117,7 +117,7 @@ class GAN(Game):
         return {"fake": self.sample(noise)}
 
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"].detach()
+        fake = noise["fake"]
         return gan_discriminator(self.D(x, noise.get("drop_real")), self.D(fake, noise.get("drop_fake")))
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:

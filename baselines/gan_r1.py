@@ -48,7 +48,7 @@ class GANR1(Game):
 
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         # Twice the halved cross-entropy: the penalty is weighed against the plain sum.
-        cross_entropy = 2 * gan_discriminator(self.D(x), self.D(noise["fake"].detach()))
+        cross_entropy = 2 * gan_discriminator(self.D(x), self.D(noise["fake"]))
         return cross_entropy + self.config.penalty * r1_penalty(self.D, x)
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:

@@ -39,7 +39,7 @@ class GaussianMixture(Game):
     def noise(self) -> dict[str, Law]:
         return {"component": Uniform(1), "pixels": Normal(*self.data.shape)}
 
-    def fit(self, images: Tensor, seed: int) -> None:
+    def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
         from sklearn.exceptions import ConvergenceWarning  # slow to import, needed here only
         from sklearn.mixture import GaussianMixture as Mixture
 
@@ -62,4 +62,5 @@ class GaussianMixture(Game):
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         component = torch.searchsorted(self.edges, noise["component"][:, 0]).clamp(max=len(self.edges) - 1)
-        return (self.means[component] + self.scales[component] * noise["pixels"]).clamp(-1, 1)
+        images = self.means[component] + self.scales[component] * noise["pixels"]
+        return images.clamp(-1, 1) if self.data.bounded else images

@@ -45,7 +45,7 @@ class KMeansCentroids(Game):
     def noise(self) -> dict[str, Law]:
         return {"place": Uniform(1)}
 
-    def fit(self, images: Tensor, seed: int) -> None:
+    def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
         from sklearn.cluster import MiniBatchKMeans  # slow to import, needed here only
 
         count = min(self.config.centroids, len(images))

@@ -50,7 +50,7 @@ class LSGAN(Game):
         return {"fake": self.sample(noise)}
 
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"].detach()
+        fake = noise["fake"]
         return least_squares_discriminator(self.D(x), self.D(fake), self.config.a, self.config.b)
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:

@@ -45,9 +45,10 @@ class RealTrain(Game):
     def noise(self) -> dict[str, Law]:
         return {"place": Uniform(1)}
 
-    def fit(self, images: Tensor, seed: int) -> None:
-        self.images = ((images + 1) * 127.5).round().to(torch.uint8)
+    def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+        self.images = ((images + 1) * 127.5).round().to(torch.uint8) if self.data.bounded else images
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         index = (noise["place"][:, 0].double() * len(self.images)).long()
-        return self.images[index].to(noise["place"].dtype) / 127.5 - 1
+        images = self.images[index].to(noise["place"].dtype)
+        return images / 127.5 - 1 if self.data.bounded else images

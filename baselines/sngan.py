@@ -56,7 +56,7 @@ class SNGAN(Game):
         return {"fake": self.sample(noise)}
 
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return hinge_discriminator(self.D(x), self.D(noise["fake"].detach()))
+        return hinge_discriminator(self.D(x), self.D(noise["fake"]))
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         return wasserstein_generator(self.D(noise["fake"]))  # eq. 17: the same linear cost

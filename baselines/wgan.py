@@ -66,7 +66,7 @@ class WGAN(Game):
         return {"fake": self.sample(noise)}
 
     def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_critic(self.D(x), self.D(noise["fake"].detach()))
+        return wasserstein_critic(self.D(x), self.D(noise["fake"]))
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         return wasserstein_generator(self.D(noise["fake"]))

@@ -60,7 +60,7 @@ class WGANGP(Game):
         return {"fake": self.sample(noise)}
 
     def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"].detach()
+        fake = noise["fake"]
         penalty = gradient_penalty(self.D, x, fake, noise["mix"])
         return wasserstein_critic(self.D(x), self.D(fake)) + self.config.penalty * penalty
 

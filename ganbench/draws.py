@@ -12,17 +12,21 @@ from ganbench.record import seed_stream
 
 
 def scale(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return uint8 pixels as numbers in [-1, 1]."""
-    return images.to(dtype) / 127.5 - 1
+    """Return uint8 pixels as numbers in [-1, 1], and vectors as they are."""
+    return images.to(dtype) / 127.5 - 1 if images.dtype == torch.uint8 else images.to(dtype)
 
 
 def draw(
     laws: Mapping[str, Law], n: int, generators: Sequence[torch.Generator], like: Tensor
 ) -> dict[str, Tensor]:
-    """Return name -> (seeds, n, *shape) with each seed's numbers from its own generator."""
+    """Return name -> (seeds, n, *shape) with each seed's numbers from its own generator.
+
+    What a law draws once per step has no axis of length n.
+    """
     noise = {}
     for name, law in laws.items():
-        out = torch.empty(len(generators), n, *law.shape, dtype=like.dtype, device=like.device)
+        shape = law.shape if law.per_step else (n, *law.shape)
+        out = torch.empty(len(generators), *shape, dtype=like.dtype, device=like.device)
         for part, generator in zip(out, generators, strict=True):
             law.fill(part, generator)
         noise[name] = out
@@ -33,13 +37,20 @@ class Batches:
     """Minibatches by index from images in memory: each seed's own reshuffling, a function of the position alone.
 
     Args:
-        images: uint8 (n, *shape).
+        images: uint8 images or float vectors, (n, *shape).
         batch: images per minibatch, <= n.
         streams: the axes that name each seed's order.
+        labels: int64 (n,), None if they are not asked for.
     """
 
-    def __init__(self, images: Tensor, batch: int, streams: Sequence[tuple[str | int, ...]]) -> None:
-        self.images, self.batch, self.streams = images, batch, streams
+    def __init__(
+        self,
+        images: Tensor,
+        batch: int,
+        streams: Sequence[tuple[str | int, ...]],
+        labels: Tensor | None = None,
+    ) -> None:
+        self.images, self.batch, self.streams, self.labels = images, batch, streams, labels
         self.per_epoch = len(images) // batch
         self._epoch = -1
         self._order = torch.empty(len(streams), len(images), dtype=torch.int64, device=images.device)
@@ -56,6 +67,11 @@ class Batches:
             self._epoch = epoch
         torch.add(self._first, place * self.batch, out=self._places)
 
-    def get(self, dtype: torch.dtype) -> Tensor:
-        """Return the present minibatch of every seed, (seeds, batch, *shape) in [-1, 1]."""
-        return scale(self.images[self._order.index_select(1, self._places)], dtype)
+    def get(self, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the present minibatch of every seed, (seeds, batch, *shape) as `scale` gives it, and its labels.
+
+        The labels are {"y": int64 (seeds, batch)}, or {} if they are not asked for.
+        """
+        chosen = self._order.index_select(1, self._places)
+        labels = {} if self.labels is None else {"y": self.labels[chosen]}
+        return scale(self.images[chosen], dtype), labels

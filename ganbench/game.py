@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ganbench import registry
 from ganbench.backbones import MLP, Backbone
+from ganbench.layers import Critic
 from ganbench.model import Model
 from ganbench.noise import Law, Normal, Uniform
 from ganbench.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
@@ -44,15 +46,20 @@ class Facts:
 
     Args:
         name: dataset name.
-        shape: (channels, height, width) of an image.
+        shape: (channels, height, width) of an image, (d,) of a vector.
         classes: number of classes, 0 if unlabelled.
-        mean: per-pixel mean of the training images in [0, 1], same shape.
+        mean: mean of the training images with pixels in [0, 1], or of the vectors; same shape.
     """
 
     name: str
     shape: tuple[int, ...]
     classes: int
     mean: Tensor
+
+    @property
+    def bounded(self) -> bool:
+        """Whether x lies in [-1, 1], as images do and vectors do not."""
+        return len(self.shape) > 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Config(Record):
     "networks, given by the suite unless the model pins its own"
     simultaneous: bool = False
     "take all players' gradients at the same point and on the same batch, then step all"
+    instance_noise: NonNegative = 0.0
+    "standard deviation of the normal noise on real and on shared fake images at the start; it falls linearly to 0"
 
 
 @dataclass(frozen=True)
@@ -99,8 +108,9 @@ class Game(nn.Module):
         role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
         league: "unlabelled", "labelled" (trained with labels) or "conditional"; leagues share no table.
 
-    Methods a subclass gives: `<player>_loss(x, noise)` for each player, with x (n, *shape) in [-1, 1], returning
-    a scalar; `noise()`; `sample(noise)`; further abilities. It uses no random numbers of its own.
+    Methods a subclass gives: `<player>_loss(x, noise)` for each player, with x (n, *shape), images in [-1, 1],
+    returning a scalar; `noise()`; `sample(noise)`; further abilities. It uses no random numbers of its own. In the
+    leagues with labels, training finds the labels of x, int64 (n,), in noise["y"].
     """
 
     name: ClassVar[str]
@@ -119,23 +129,41 @@ class Game(nn.Module):
         raise NotImplementedError
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
-        """Return images (n, *shape) in [-1, 1]."""
+        """Return generated images in [-1, 1], or vectors, (n, *shape)."""
         raise NotImplementedError
 
     def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return by name what several losses need of one draw: it is made once per turn and joins `noise`.
 
-        It is made before anyone moves, so it may go through the networks of the turn's last player only.
+        It is made before anyone moves, so it may go through the networks of the turn's last player only; the
+        others get it without its graph. Generated images that critics see are called "fake": instance noise is
+        added to them, and features are matched on them.
         """
         return {}
+
+    def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
+        """Return the squared distance of the mean features of x and fakes in the critics of all other players."""
+        others = [net for name, net in self.named_children() if name not in player.nets]
+        critics = [net for net in others if isinstance(net, Critic)]
+        if not critics:
+            raise UserError(f"feature_matching of {player.name} needs a critic that another player trains")
+        gaps = [critic.features(x).mean(0) - critic.features(fake).mean(0) for critic in critics]
+        return torch.stack([gap.square().mean() for gap in gaps]).sum()
 
     def forward(self, method: str, *arguments: Any) -> Any:
         """Return what a method gives: the one door through which the trainer calls a game."""
         return getattr(self, method)(*arguments)
 
-    def fit(self, images: Tensor, seed: int) -> None:
-        """Fit a reference to training images (n, *shape) in [-1, 1]; games with players have none."""
-        raise NotImplementedError
+    def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+        """Take from the training set what then stays fixed: all of a reference, which has no players, or buffers.
+
+        It is called once, before the first round.
+
+        Args:
+            images: the training set, (n, *shape), images in [-1, 1].
+            labels: int64 (n,) in the leagues with labels, else None.
+            seed: of all choices that are random.
+        """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -87,11 +87,11 @@ def activation(name: Activation, pieces: int = 1) -> nn.Module:
 
 
 class Generator(nn.Module):
-    """Layers from a latent vector to an image in [-1, 1].
+    """Layers from a latent vector to an image in [-1, 1], or to a vector of any numbers.
 
     Args:
         layers: maps (n, latent) to (n, pixels) or (n, *shape), before the output function.
-        shape: (channels, height, width).
+        shape: (channels, height, width) of an image, (d,) of a vector.
     """
 
     def __init__(self, layers: nn.Sequential, shape: tuple[int, ...]) -> None:
@@ -99,11 +99,12 @@ class Generator(nn.Module):
         self.layers, self.shape = layers, shape
 
     def logits(self, z: Tensor) -> Tensor:
-        """Return (n, *shape) numbers l with image = 2 sigmoid(l) - 1 = tanh(l / 2)."""
+        """Return (n, *shape) numbers l with image = 2 sigmoid(l) - 1 = tanh(l / 2); a vector is l itself."""
         return self.layers(z).unflatten(1, self.shape) if len(self.shape) > 1 else self.layers(z)
 
     def forward(self, z: Tensor) -> Tensor:
-        return torch.tanh(self.logits(z) / 2)
+        logits = self.logits(z)
+        return torch.tanh(logits / 2) if len(self.shape) > 1 else logits
 
 
 class Critic(nn.Module):
@@ -134,9 +135,16 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Map (n, *shape) to (n, outputs); `uniform` (n, mask_size) in [0, 1) switches dropout on."""
+        return self._apply_blocks(x, len(self.blocks), uniform)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the head sees of images (n, *shape), (n, features)."""
+        return self._apply_blocks(x, len(self.blocks) - 1, None).flatten(1)
+
+    def _apply_blocks(self, x: Tensor, count: int, uniform: Tensor | None) -> Tensor:
         x = (x + 1) / 2 if self.zero_one else x
         drops = uniform.split(self.widths, dim=1) if uniform is not None else ()
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks[:count]):
             if index < len(drops):
                 keep = self.dropout[index]
                 x = x.flatten(1) * (drops[index] < keep) / keep

@@ -3,120 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, cast
-
-import torch
-from torch import Tensor
 
 from ganbench import registry
-from ganbench.datasets import Dataset
-from ganbench.features import Extractor, extract
-from ganbench.game import Game
-from ganbench.metrics import Features, Metric, Split
+from ganbench.evidence import Reference, RunEvidence
+from ganbench.metrics import Metric
 from ganbench.pictures import draw_grid
 from ganbench.precision import float32_arithmetic
 from ganbench.provenance import provenance
-from ganbench.record import ScoreRow, read_rows, seed_stream, write_rows
+from ganbench.record import ScoreRow, read_rows, write_rows
 from ganbench.registry import UserError
 from ganbench.runs import Status, restore
 from ganbench.suite import RunSpec
-
-CHUNK = 1000  # images drawn from one seed stream, so that the first n never depend on how many are drawn
-
-
-class Reference:
-    """The real side of all comparisons: images and their features, computed once per process.
-
-    Args:
-        data: the dataset, on the device that measures.
-    """
-
-    def __init__(self, data: Dataset) -> None:
-        self.data = data
-        self._features: dict[tuple[str, str], Features] = {}
-        self._networks: dict[str, torch.nn.Module] = {}
-
-    def images(self, split: Split) -> Tensor:
-        """Return all images of a split, float32 in [0, 1]."""
-        return self.data.images[split].to(torch.float32) / 255
-
-    def extract(self, images: Tensor, name: str) -> Features:
-        """Return the features of any images; UserError if the extractor is not valid for them."""
-        extractor: Extractor = registry.extractors.get(name)
-        shape = tuple(images.shape[1:])
-        if extractor.shape is not None and extractor.shape != shape:
-            raise UserError(f"extractor {name} is for images of shape {extractor.shape}, not {shape}")
-        if name not in self._networks:
-            self._networks[name] = extractor.load().to(images.device)
-        return Features(*extract(self._networks[name], images))
-
-    def features(self, split: Split, name: str) -> Features:
-        """Return the features of a whole split."""
-        if (split, name) not in self._features:
-            self._features[split, name] = self.extract(self.images(split), name)
-        return self._features[split, name]
-
-
-class RunEvidence:
-    """What the protocols may ask about one run; see `ganbench.metrics.Evidence`."""
-
-    def __init__(self, game: Game, spec: RunSpec, reference: Reference) -> None:
-        self.game, self.spec, self.reference = game, spec, reference
-        self.samples = spec.samples
-        self._chunks: list[Tensor] = []
-        self._features: dict[str, Features] = {}
-
-    def real(self, split: Split, n: int | None = None) -> Tensor:
-        return self.reference.images(split)[:n]
-
-    def fake(self, n: int | None = None) -> Tensor:
-        n = self.samples if n is None else n
-        while len(self._chunks) * CHUNK < n:
-            self._chunks.append(self._draw(len(self._chunks)))
-        return torch.cat(self._chunks)[:n]
-
-    def _draw(self, chunk: int) -> Tensor:
-        """Return one chunk of generated images in [0, 1] from its own seed stream."""
-        data = self.reference.data
-        device = data.images["train"].device
-        stream = seed_stream(data.name, self.spec.model, self.spec.seed, "sample", chunk)
-        generator = torch.Generator(device).manual_seed(stream)
-        noise = {
-            name: law.fill(torch.empty(CHUNK, *law.shape, device=device), generator)
-            for name, law in self.game.noise().items()
-            if not law.training_only
-        }
-        with torch.no_grad():
-            return self._to_pixels(self.game.sample(noise))
-
-    @staticmethod
-    def _to_pixels(images: Tensor) -> Tensor:
-        if not images.isfinite().all():
-            raise UserError("the model generates NaN or infinite pixels")
-        return ((images + 1) / 2).clamp(0, 1).to(torch.float32)
-
-    def features(self, source: Split | Literal["fake"], extractor: str, n: int | None = None) -> Features:
-        if source != "fake":
-            features, logits = self.reference.features(source, extractor)
-        else:
-            n = self.samples if n is None else n
-            if extractor not in self._features or len(self._features[extractor].features) < n:
-                self._features[extractor] = self.reference.extract(self.fake(max(n, self.samples)), extractor)
-            features, logits = self._features[extractor]
-        return Features(features[:n], None if logits is None else logits[:n])
-
-    def extractor_id(self, extractor: str) -> str:
-        sha256 = registry.extractors.get(extractor).sha256
-        return f"{extractor}@sha256:{sha256[:12]}" if sha256 else extractor
-
-    def reconstructions(self, split: Split) -> Tensor:
-        reconstruct = cast(Callable[[Tensor], Tensor], self.game.reconstruct)
-        with torch.no_grad():
-            parts = [self._to_pixels(reconstruct(part * 2 - 1)) for part in self.real(split).split(CHUNK)]
-        return torch.cat(parts)
 
 
 def wanted(folder: Path, metrics: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ ABILITIES = (
     "encode",
     "reconstruct",
     "cluster",
+    "classify",
     "log_likelihood_bound",
     "interpolate",
     "translate",

@@ -7,13 +7,23 @@ from torch import Tensor
 
 
 class Law:
-    """A noise law: the shape of one draw and how to fill a tensor with independent draws."""
+    """A noise law: the shape of one draw and how to fill a tensor with independent draws.
 
-    def __init__(self, *shape: int, training_only: bool = False) -> None:
-        self.shape, self.training_only = shape, training_only
+    Args:
+        shape: of one draw.
+        training_only: sampling does without it.
+        per_step: drawn once per step instead of once per image, e.g. for parameters; training only.
+    """
+
+    def __init__(self, *shape: int, training_only: bool = False, per_step: bool = False) -> None:
+        self.shape, self.training_only, self.per_step = shape, training_only or per_step, per_step
 
     def fill(self, out: Tensor, generator: torch.Generator) -> Tensor:
         """Fill `out`, of shape (n, *shape), in place from the generator and return it."""
+        raise NotImplementedError
+
+    def cells(self, n: int) -> tuple[Tensor, Tensor]:
+        """Return n + 1 rising edges of one number's range and the n exact probabilities between, in float64."""
         raise NotImplementedError
 
 
@@ -23,13 +33,30 @@ class Normal(Law):
     def fill(self, out: Tensor, generator: torch.Generator) -> Tensor:
         return out.normal_(generator=generator)
 
+    def cells(self, n: int) -> tuple[Tensor, Tensor]:
+        edges = torch.linspace(-8, 8, n + 1, dtype=torch.float64)
+        below = torch.special.ndtr(edges)
+        below[0], below[-1] = 0, 1  # the tails, 1e-15, belong to the outermost cells
+        return edges, below.diff()
+
 
 class Uniform(Law):
     """Independent numbers uniform on [low, high)."""
 
-    def __init__(self, *shape: int, low: float = 0.0, high: float = 1.0, training_only: bool = False) -> None:
-        super().__init__(*shape, training_only=training_only)
+    def __init__(
+        self,
+        *shape: int,
+        low: float = 0.0,
+        high: float = 1.0,
+        training_only: bool = False,
+        per_step: bool = False,
+    ) -> None:
+        super().__init__(*shape, training_only=training_only, per_step=per_step)
         self.low, self.high = low, high
 
     def fill(self, out: Tensor, generator: torch.Generator) -> Tensor:
         return out.uniform_(self.low, self.high, generator=generator)
+
+    def cells(self, n: int) -> tuple[Tensor, Tensor]:
+        edges = torch.linspace(self.low, self.high, n + 1, dtype=torch.float64)
+        return edges, torch.full((n,), 1 / n, dtype=torch.float64)

@@ -14,11 +14,15 @@ State = dict[str, list[Tensor]]
 EPSILON = 1e-8  # the default of torch.optim.Adam and RMSprop
 
 
-def start(rule: Optimiser, parameters: list[Tensor]) -> State:
-    """Return the state of an optimiser before its first step."""
+def start(rule: Optimiser, parameters: list[Tensor], history: bool = False) -> State:
+    """Return the state before the first step, and the average of all parameters so far if `history`."""
 
     def zeros() -> list[Tensor]:
         return [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
+
+    if history:
+        seen = torch.ones((), dtype=torch.float32, device=parameters[0].device)
+        return {**start(rule, parameters), "history": [p.detach().clone() for p in parameters], "seen": [seen]}
 
     if isinstance(rule, Adam):
         count = torch.zeros((), dtype=torch.float32, device=parameters[0].device)
@@ -53,6 +57,46 @@ def descend(
                 parameter.sub_(lr * buffer)
         else:
             _rmsprop(rule, parameters, gradients, state["square"], lr)
+
+
+def remember(parameters: list[Tensor], state: State) -> None:
+    """Take the parameters into the running average that `start` began, in place."""
+    state["seen"][0].add_(1)
+    for parameter, mean in zip(parameters, state["history"], strict=True):
+        mean.add_((parameter.detach() - mean) / state["seen"][0])
+
+
+def foresee(
+    rule: Optimiser,
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    state: State,
+    lr: Tensor,
+    momentum: Tensor,
+) -> tuple[list[Tensor], State]:
+    """Return parameters and state after the step that `descend` would take, differentiable in all inputs."""
+
+    def root(squares: list[Tensor]) -> list[Tensor]:
+        return [square.clamp(min=1e-30).sqrt() for square in squares]  # the root has no derivative at 0
+
+    if isinstance(rule, SGD):
+        buffers = [momentum * old + g for old, g in zip(state["momentum"], gradients, strict=True)]
+        moved = [p - lr * buffer for p, buffer in zip(parameters, buffers, strict=True)]
+        return moved, {"momentum": buffers}
+    decay = rule.betas[1] if isinstance(rule, Adam) else rule.alpha
+    squares = [decay * old + (1 - decay) * g * g for old, g in zip(state["square"], gradients, strict=True)]
+    if isinstance(rule, RMSprop):
+        steps = [g / (r + EPSILON) for g, r in zip(gradients, root(squares), strict=True)]
+        return [p - lr * step for p, step in zip(parameters, steps, strict=True)], {"square": squares}
+    beta1, beta2 = rule.betas
+    averages = [beta1 * old + (1 - beta1) * g for old, g in zip(state["average"], gradients, strict=True)]
+    count = state["count"][0] + 1
+    bias1, bias2 = 1 - beta1**count, (1 - beta2**count).sqrt()
+    moved = [
+        p - lr * (m / bias1) / (r / bias2 + EPSILON)
+        for p, m, r in zip(parameters, averages, root(squares), strict=True)
+    ]
+    return moved, {"average": averages, "square": squares, "count": [count]}
 
 
 def _rmsprop(

@@ -135,6 +135,14 @@ class Player(Record):
     "every so many rounds one is boosted; 0 is never"
     clip: NonNegative = 0.0
     "bound of the weights; 0 is none"
+    clip_nets: tuple[str, ...] = ()
+    "those of the player's networks that are clipped; () is all"
+    unroll: Annotated[int, Field(ge=0)] = 0
+    "steps of all other players that the player foresees on its draw and learns through; Metz et al. 2017"
+    historical_averaging: NonNegative = 0.0
+    "weight of |parameters - their average over all steps so far|^2; Salimans et al. 2016, section 3.3"
+    feature_matching: Share = 0.0
+    "share of the loss that is the squared distance of mean critic features of real and fake images; ibid., 3.1"
 
     def steps_at(self, round_: int) -> int:
         """Return the number of steps in a round, counted from 0."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.func import stack_module_state
 from torch.utils._pytree import tree_leaves
 
@@ -13,9 +14,20 @@ from ganbench import optimisers, speed
 from ganbench.datasets import Dataset
 from ganbench.draws import Batches, draw
 from ganbench.game import Game
+from ganbench.noise import Normal
 from ganbench.players import SGD, Player
 from ganbench.record import seed_stream
-from ganbench.turn import RATES, State, Tensors, Turn, note_bad, owned, turns
+from ganbench.registry import UserError
+from ganbench.turn import HEAD, INSTANCE, RATES, State, Tensors, Turn, note_bad, owned, turns
+
+
+def labels_for(game: Game, data: Dataset) -> Tensor | None:
+    """Return the labels of the training set if the game's league may see them; UserError if it has none."""
+    if game.league == "unlabelled":
+        return None
+    if "train" not in data.labels:
+        raise UserError(f"{game.name} learns from labels, which {data.name} does not have")
+    return data.labels["train"]
 
 
 class Stack:
@@ -56,15 +68,21 @@ class Stack:
         stacked, buffers = stack_module_state(list(games))
         parameters = {name: value.detach().requires_grad_() for name, value in stacked.items()}
         moments = {
-            player.name: optimisers.start(player.optimiser, [parameters[n] for n in owned(player, parameters)])
+            player.name: optimisers.start(
+                player.optimiser,
+                [parameters[n] for n in owned(player, parameters)],
+                history=player.historical_averaging > 0,
+            )
             for player in self.game.players
         }
         first_bad = torch.full((len(seeds),), -1, dtype=torch.int64, device=self.device)
         self.state = State(parameters, buffers, moments, first_bad)
         self.averaged = {n: p.detach().clone() for n, p in parameters.items()} if ema else {}
         self.laws = self.game.noise()
+        if self.game.config.instance_noise:
+            self.laws |= {name: Normal(*images.shape[1:], training_only=True) for name in INSTANCE}
         streams = [(data.name, model, seed) for seed in seeds]
-        self.batches = Batches(images, batch, streams)
+        self.batches = Batches(images, batch, streams, labels_for(self.game, data))
         self.generators = [
             torch.Generator(self.device).manual_seed(seed_stream(*stream, "noise")) for stream in streams
         ]
@@ -72,7 +90,7 @@ class Stack:
         self.round = 0
         # CUDA's fused Adam reads a learning rate of 32 bits; on the CPU the schedule keeps all its digits.
         precise = torch.float64 if self.device.type == "cpu" else torch.float32
-        self._clock = torch.zeros(1 + RATES * len(self.game.players), dtype=precise, device=self.device)
+        self._clock = torch.zeros(HEAD + RATES * len(self.game.players), dtype=precise, device=self.device)
         self._told = [0.0] * len(self._clock)
         self._moves: dict[tuple[str, ...], Callable[[], Tensors]] = {}
 
@@ -91,7 +109,7 @@ class Stack:
 
     def _set_clock(self) -> None:
         """Write the number of the round and the players' rates to the device, what is new of them."""
-        values: list[float] = [self.round + 1]
+        values: list[float] = [self.round + 1, 1 - self.round / self.rounds]
         for player in self.game.players:
             rule = player.optimiser
             values.append(rule.lr * rule.schedule.factor(self.round, self.rounds))
@@ -113,8 +131,8 @@ class Stack:
             generators, clock = self.generators, self._clock
 
             def move() -> Tensors:
-                x = batches.get(dtype)
-                return turn(state, x, draw(laws, batches.batch, generators, x), clock)
+                x, labels = batches.get(dtype)
+                return turn(state, x, draw(laws, batches.batch, generators, x) | labels, clock)
 
             graph = self.engine == "graph"
             self._moves[key] = speed.captured(move, tree_leaves(state), generators) if graph else move

@@ -21,7 +21,7 @@ from ganbench.precision import float32_arithmetic
 from ganbench.record import seed_stream, write_whole
 from ganbench.registry import UserError
 from ganbench.runs import Status, build, source_hash, write_run
-from ganbench.stack import Stack
+from ganbench.stack import Stack, labels_for
 from ganbench.suite import RunSpec
 
 LOGGED = 200  # lines of log.csv per run, at most
@@ -140,7 +140,7 @@ def _train_group(
     if data.images["train"].device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     spec, path = specs[0], checkpoints.place(specs, data, out)
-    games = [build(each, data) for each in specs]
+    games = [_fitted(each, data) for each in specs]
     stack = Stack(
         games,
         [each.seed for each in specs],
@@ -196,12 +196,20 @@ def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Datase
     )
 
 
+def _fitted(spec: RunSpec, data: Dataset) -> Game:
+    """Return the game of a run before its first round, with what it takes from the training set."""
+    game = build(spec, data)
+    if type(game).fit is not Game.fit:
+        seed = seed_stream(data.name, spec.model, spec.seed, "fit")
+        game.fit(scale(data.images["train"], torch.float32), labels_for(game, data), seed)
+    return game
+
+
 @float32_arithmetic()
 def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:
     """Fit a reference and write its run folder."""
-    game = build(spec, data)
     began = time.monotonic()
-    game.fit(scale(data.images["train"], torch.float32), seed_stream(data.name, spec.model, spec.seed, "fit"))
+    game = _fitted(spec, data)
     weights = {name: value.detach().cpu().contiguous() for name, value in game.state_dict().items()}
     status = Status(
         state="finished",

@@ -27,14 +27,15 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., Dataset]:
-    """Return a maker of datasets of random uint8 images."""
+    """Return a maker of datasets of random uint8 images with random labels."""
 
     def make(channels: int = 1, size: int = 8, n: int = 64) -> Dataset:
         generator = torch.Generator().manual_seed(channels * 1000 + size)
         splits = ("train", "validation", "test")
         shape = (n, channels, size, size)
         images = {s: torch.randint(256, shape, dtype=torch.uint8, generator=generator) for s in splits}
-        return Dataset(f"tiny-{channels}x{size}", images)
+        labels = {s: torch.randint(4, (n,), generator=generator) for s in splits}
+        return Dataset(f"tiny-{channels}x{size}", images, labels, classes=4)
 
     return make
 

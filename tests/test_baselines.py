@@ -270,7 +270,7 @@ def sample(game: Game, n: int) -> Tensor:
 def test_kmeans_finds_the_centres_and_draws_all_of_them():
     images = blobs(300, [60, 128, 200], 5)
     game = reference("kmeans-centroids", centroids=3)
-    game.fit(images, seed=2**63 - 1)
+    game.fit(images, None, seed=2**63 - 1)
     assert game.centres.shape == (3, 1, 4, 4) and game.centres.dtype == torch.float64
     found = game.centres.flatten(1).mean(1).sort().values
     assert torch.allclose(found, torch.tensor([60, 128, 200]).double() / 127.5 - 1, atol=0.01)
@@ -282,14 +282,14 @@ def test_kmeans_finds_the_centres_and_draws_all_of_them():
 def test_kmeans_takes_no_more_centroids_than_images():
     images = blobs(30, [60, 128, 200], 5)
     game = reference("kmeans-centroids", centroids=1000)
-    game.fit(images, seed=0)
+    game.fit(images, None, seed=0)
     assert len(game.centres) == 30 and sample(game, 50).shape == (50, 1, 4, 4)
 
 
 def test_gaussian_mixture_keeps_the_moments_of_its_data():
     images = blobs(600, [80, 80, 160], 12)
     game = reference("gaussian-mixture", components=2)
-    game.fit(images, seed=1)
+    game.fit(images, None, seed=1)
     assert game.edges.tolist() == pytest.approx(sorted(game.edges.tolist()))
     assert game.edges[-1].item() == pytest.approx(1)
     drawn = sample(game, 60_000)
@@ -306,7 +306,7 @@ def test_gaussian_mixture_keeps_the_moments_of_its_data():
 
 def test_gaussian_mixture_on_fewer_images_than_components():
     game = reference("gaussian-mixture", components=50)
-    game.fit(blobs(30, [60, 128, 200], 5), seed=1)
+    game.fit(blobs(30, [60, 128, 200], 5), None, seed=1)
     assert sample(game, 9).shape == (9, 1, 4, 4)
 
 
@@ -315,7 +315,7 @@ def test_fits_follow_their_seed():
         states = []
         for seed in (1, 1, 2):
             game = reference(name, **settings)
-            game.fit(blobs(200, [100, 150], 90), seed)
+            game.fit(blobs(200, [100, 150], 90), None, seed)
             states.append(torch.cat([value.flatten() for value in game.state_dict().values()]))
         assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
 
@@ -324,7 +324,7 @@ def test_real_train_draws_training_images_to_the_last_bit(tiny):
     images = tiny(3).images["train"]
     for dtype in (torch.float32, torch.float64):
         game = reference("real-train")
-        game.fit(scale(images, dtype), seed=0)
+        game.fit(scale(images, dtype), None, seed=0)
         assert torch.equal(game.images, images)
         place = (torch.arange(64, dtype=dtype)[:, None] + 0.5) / 64
         assert torch.equal(game.sample({"place": place}), scale(images, dtype))

@@ -239,7 +239,7 @@ def test_references_are_fitted_and_kept(tiny, tmp_path):
         train(plan, data, tmp_path)
         assert pending(plan, tmp_path) == []
         game = build(plan[1], data)
-        game.fit(scale(data.images["train"], torch.float32), seed_stream("tiny-1x8", name, 1, "fit"))
+        game.fit(scale(data.images["train"], torch.float32), None, seed_stream("tiny-1x8", name, 1, "fit"))
         for key, value in game.state_dict().items():
             assert torch.equal(weights(plan[1], tmp_path)[key], value)
         assert status(plan[1], tmp_path).state == "finished"

@@ -1,4 +1,4 @@
-"""Datasets: every split as uint8 tensors in memory, with the facts a game may know."""
+"""Datasets: every split as a tensor in memory, with the facts a game may know and, if synthetic, the truth."""
 
 from __future__ import annotations
 
@@ -14,28 +14,34 @@ from torch import Tensor
 
 from ganbench import registry
 from ganbench.game import Facts
+from ganbench.truth import Truth
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images of three disjoint, fixed splits.
+    """Images or vectors of three disjoint, fixed splits.
 
     Args:
         name: e.g. "mnist", or "folder:photos" for /home/me/photos.
-        images: split name ("train", "validation", "test") -> uint8 (n, channels, height, width).
+        images: split name ("train", "validation", "test") -> uint8 (n, channels, height, width), or vectors as
+            float32 (n, d) in units of their own.
         labels: split name -> int64 (n,); empty if the set is unlabelled.
         classes: number of classes, 0 if unlabelled.
+        truth: the law behind a synthetic set, None if nobody knows it.
     """
 
     name: str
     images: dict[str, Tensor]
     labels: dict[str, Tensor] = field(default_factory=dict)
     classes: int = 0
+    truth: Truth | None = None
 
     @property
     def facts(self) -> Facts:
-        """What a game is told: name, image shape, number of classes, per-pixel training mean in [0, 1]."""
+        """What a game is told: name, shape, number of classes, training mean (of pixels in [0, 1])."""
         train = self.images["train"]
+        if train.ndim == 2:
+            return Facts(self.name, tuple(train.shape[1:]), self.classes, train.cpu().double().mean(0).float())
         # The sum of 8192 bytes is exact in float32, and that of such sums in float64: every device gives the same.
         parts = torch.stack([part.float().sum(0) for part in train.split(8192)])
         mean = parts.cpu().double().sum(0).div(255 * len(train)).float()
@@ -43,19 +49,20 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """Hash over the pixels of all splits."""
+        """Hash over the values of all splits."""
         total = hashlib.sha256()
         for split in ("train", "validation", "test"):
             total.update(self.images[split].cpu().numpy().tobytes())
         return total.hexdigest()
 
     def to(self, device: torch.device | str) -> Dataset:
-        """Return the same dataset with images and labels held on a device, still uint8."""
+        """Return the same dataset with images and labels held on a device, in the same dtype."""
         return Dataset(
             self.name,
             {split: images.to(device) for split, images in self.images.items()},
             {split: labels.to(device) for split, labels in self.labels.items()},
             self.classes,
+            self.truth,
         )
 
 

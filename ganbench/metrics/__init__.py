@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from torch import Tensor
 
 from ganbench import registry
+from ganbench.truth import Truth
 
 Split = Literal["train", "validation", "test"]
 
@@ -30,10 +31,10 @@ class Evidence(Protocol):
     "number of generated images that the suite asks for"
 
     def real(self, split: Split, n: int | None = None) -> Tensor:
-        """Return the first n images of a split, (n, channels, height, width) float32 in [0, 1]."""
+        """Return the first n images of a split, (n, channels, height, width) float32 in [0, 1], or vectors."""
 
     def fake(self, n: int | None = None) -> Tensor:
-        """Return the first n generated images (default: `samples`), clamped to [0, 1], float32."""
+        """Return the first n generated images (default: `samples`), clamped to [0, 1], or vectors; float32."""
 
     def features(self, source: Split | Literal["fake"], extractor: str, n: int | None = None) -> Features:
         """Return what the extractor makes of the first n real or generated images."""
@@ -43,6 +44,23 @@ class Evidence(Protocol):
 
     def reconstructions(self, split: Split) -> Tensor:
         """Return the run's reconstruction of every image of a split, same shape and scale as `real`."""
+
+    @property
+    def truth(self) -> Truth:
+        """The law behind the data; UserError if nobody knows it."""
+
+    def labels(self, split: Split) -> Tensor:
+        """Return the classes of a split, int64 (n,); UserError if it has none."""
+
+    def class_logits(self, split: Split) -> Tensor:
+        """Return what the run's classifier says of every image of a split, (n, classes)."""
+
+    def push_forward(self, cells: int) -> tuple[Tensor, Tensor]:
+        """Return the law of a generator from one random number to one, on a fine grid of its input.
+
+        The values (cells + 1,) at the edges of the cells, and the exact probability of each cell, (cells,), both
+        float64. UserError if the game has other noise or other data.
+        """
 
 
 @dataclass(frozen=True)
