@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -23,12 +24,19 @@ def of_distances(
     the largest squared norm after both sides are moved so that the first centre is the origin.
 
     Args:
-        function: may overwrite the distances, float64; it is called from several threads.
+        function: may overwrite the distances, float64, but keep no view of them; called from several threads.
         queries: (m, d), any real type.
         centres: (n, d), any real type.
         block: queries per block, >= 1.
     """
     origin = centres[0].double()  # a row, not the mean: identical rows stay exactly zero
+    tiles = threading.local()  # each thread overwrites its own: the allocator would keep most of what is freed
+    room = block * max(part.stop - part.start for part in panels(centres))
+
+    def tile(rows: int, columns: int) -> Tensor:
+        if not hasattr(tiles, "numbers"):
+            tiles.numbers = torch.empty(room, dtype=torch.float64, device=centres.device)
+        return tiles.numbers[: rows * columns].view(rows, columns)
 
     def of_panel(columns: slice) -> list[Result]:
         panel = centres[columns] - origin  # float64
@@ -37,7 +45,8 @@ def of_distances(
         def of_block(start: int) -> Result:
             rows = slice(start, min(start + block, len(queries)))
             moved = queries[rows] - origin
-            products = torch.addmm(norms, moved, panel.T, alpha=-2)  # (rows, columns)
+            products = tile(len(moved), len(panel))
+            torch.addmm(norms, moved, panel.T, alpha=-2, out=products)
             return function(products.add_(moved.square().sum(dim=1, keepdim=True)).clamp_(min=0), rows, columns)
 
         return in_threads(of_block, range(0, len(queries), block))

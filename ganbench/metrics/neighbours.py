@@ -48,8 +48,9 @@ def memberships(
     """Return the four values item by item, given the squared radii (m,) and (n,) of the balls of both sides."""
 
     def balls(squared: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor, Tensor]:
-        inside = squared <= real_radii[columns]  # (rows, columns): is the generated item in the real ball?
-        return inside.sum(dim=1), inside.any(dim=0), (squared <= fake_radii[rows, None]).any(dim=0)
+        recalled = (squared <= fake_radii[rows, None]).any(dim=0)
+        inside = squared.le_(real_radii[columns])  # (rows, columns): 1 if the generated item is in the real ball
+        return inside.sum(dim=1), inside.amax(dim=0) > 0, recalled
 
     count, covered, recalled = torch.zeros(len(fake), dtype=torch.float64, device=fake.device), [], []
     for blocks in of_distances(balls, fake, real, block):

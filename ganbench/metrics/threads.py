@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -33,5 +34,11 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
     threads = torch.get_num_threads()
     if threads == 1:  # also within another call: threads inside threads would only keep more memory
         return [function(item) for item in items]
-    with one_thread(), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(function, items))
+    with one_thread():
+        return list(_pool(threads).map(function, items))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return threads that stay: the allocator keeps memory for each thread that it has ever seen."""
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
