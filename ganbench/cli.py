@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ganbench import __version__, registry
+from ganbench import __version__, cli_results, registry
+from ganbench.cli_results import (
+    DataRoot,
+    Metrics,
+    NoDownload,
+    Out,
+    Plugins,
+    SuiteOption,
+    load_plugins,
+    rows_of,
+    run_folders,
+    show,
+    split,
+)
 from ganbench.registry import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 app = typer.Typer(
     add_completion=False,
@@ -22,23 +31,11 @@ app = typer.Typer(
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
 )
 
-SuiteOption = Annotated[str, typer.Option("--suite", help="suite name or path of a .toml file")]
-Out = Annotated[Path, typer.Option("--out", help="folder of all runs")]
-Plugins = Annotated[list[str], typer.Option("--plugin", help="Python file with further models or metrics")]
-DataRoot = Annotated[str | None, typer.Option("--data-root", help="dataset folder; default $GANBENCH_DATA")]
-NoDownload = Annotated[bool, typer.Option("--no-download", help="never fetch a dataset")]
+for command in (cli_results.leaderboard, cli_results.publish, cli_results.picture):
+    app.command()(command)
+
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
-Metrics = Annotated[str, typer.Option("--metric", help="comma-separated metrics; default all of the suite")]
 INTERRUPTED = 130  # what the option parser makes of Ctrl-C
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _load_plugins(plugins: list[str]) -> None:
-    for plugin in plugins:
-        registry.load_plugin(plugin)
 
 
 @app.command("list")
@@ -51,7 +48,7 @@ def list_(
 
     if what and what not in KINDS:
         raise registry.suggest("thing to list", what, list(KINDS))
-    _load_plugins(plugin)
+    load_plugins(plugin)
     for kind in [what] if what else KINDS:
         if not what:
             print(f"{kind}:")
@@ -67,7 +64,9 @@ def run(
     budget: Annotated[str, typer.Option(help="quick, standard, paper or another of the suite's")] = "quick",
     device: Device = "auto",
     set_: Annotated[list[str], typer.Option("--set", help="model.key=value, e.g. wgan-gp.penalty=5")] = [],
-    dataset: Annotated[str, typer.Option(help="another dataset: a name, folder:PATH or npz:PATH")] = "",
+    dataset: Annotated[
+        str, typer.Option(help="comma-separated: one of the suite's or another, by name, folder:PATH or npz:PATH")
+    ] = "",
     data_root: DataRoot = None,
     no_download: NoDownload = False,
     out: Out = Path("runs"),
@@ -80,13 +79,20 @@ def run(
     from ganbench.record import check_writable
     from ganbench.suite import expand, parse_assignment, read_suite
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
     chosen = read_suite(suite)
     assignments = [parse_assignment(text) for text in set_]
-    names = _split(models or "")
+    names = split(models or "")
     if models is not None and not names:
         raise UserError("--models names none; leave it out for all models of the suite")
-    plan = expand(chosen, budget, list(dict.fromkeys(names)), seeds, assignments, dataset, precision)
+    groups = [
+        specs
+        for name in split(dataset) or chosen.datasets or ("",)
+        for specs in expand(
+            chosen, budget, list(dict.fromkeys(names)), seeds, assignments, name, precision
+        ).values()
+    ]
+    several = len({specs[0].dataset for specs in groups}) > 1
     if workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
     check_writable(out)
@@ -101,12 +107,22 @@ def run(
     place = choose_device(device)
     form = choose_engine(engine, place)
     works = [
-        Work(tuple(specs), chosen.metrics, out, place, data_root, not no_download, tuple(plugin), engine=form)
-        for specs in plan.values()
+        Work(
+            tuple(specs),
+            chosen.metrics,
+            out,
+            place,
+            data_root,
+            not no_download,
+            tuple(plugin),
+            engine=form,
+            label=f"{specs[0].model} on {specs[0].dataset}" if several else "",
+        )
+        for specs in groups
     ]
     outcomes = work_off(works, workers, out)
     failed = {outcome.model for outcome in outcomes if outcome.error}
-    _show(_rows_of(spec.folder(out) for name in plan if name not in failed for spec in plan[name]), "rich")
+    show(rows_of(spec.folder(out) for work in works if work.model not in failed for spec in work.specs), "rich")
     folder = out / chosen.name
     print(f"score rows: {folder}/*/*/scores.csv   pictures: {folder}/*/*/samples.png   losses: .../log.csv")
     check(outcomes)
@@ -128,12 +144,9 @@ def measure(
     from ganbench.progress import display
     from ganbench.suite import read_spec, read_suite, suite_names
 
-    _load_plugins(plugin)
-    folders = sorted({spec.parent for root in runs for spec in root.resolve().glob("**/spec.json")})
-    folders = [folder for folder in folders if (folder / "status.json").exists()]
-    if not folders:
-        raise UserError(f"no finished run in {', '.join(map(str, runs))}; train some with ganbench run")
-    wanted = _split(metric) or (list(read_suite(suite).metrics) if suite else [])
+    load_plugins(plugin)
+    folders = run_folders(runs)
+    wanted = split(metric) or (list(read_suite(suite).metrics) if suite else [])
     for name in wanted:
         find(name)
     place = choose_device(device)
@@ -153,71 +166,8 @@ def measure(
         outcomes = execute(works, 1, tell)
     print(f"measured {sum(outcome.measured for outcome in outcomes)} runs")
     fine = (folder for folder, outcome in zip(folders, outcomes, strict=True) if not outcome.error)
-    _show(_rows_of(fine), "rich")
+    show(rows_of(fine), "rich")
     check(outcomes)
-
-
-def _rows_of(folders: Iterable[Path]) -> pd.DataFrame:
-    """Return the score rows of run folders."""
-    from ganbench.leaderboard import load_rows
-
-    return load_rows(path for folder in folders if (path := folder / "scores.csv").exists())
-
-
-def _show(rows: pd.DataFrame, form: str) -> None:
-    """Print the leaderboards of some rows, published numbers beside them."""
-    from ganbench.leaderboard import aggregate, read_reported, results_folder
-    from ganbench.report import render
-
-    if rows.empty:
-        return
-    text = render(aggregate(rows, read_reported(results_folder())), form)
-    if text:
-        print(text, end="")
-
-
-@app.command()
-def leaderboard(
-    suite: SuiteOption,
-    out: Out = Path("runs"),
-    committed: Annotated[bool, typer.Option("--committed", help="from results/ instead of --out")] = False,
-    form: Annotated[str, typer.Option("--format", help="rich, md, csv, html or latex")] = "rich",
-    budget: Annotated[str, typer.Option(help="one budget only; default all, a table each")] = "",
-    metric: Metrics = "",
-) -> None:
-    """Print the leaderboard of a suite from the runs folder, or from the score rows committed in results/."""
-    from ganbench.leaderboard import choose, load_rows, results_folder
-    from ganbench.report import FORMATS
-    from ganbench.suite import read_suite
-
-    if form not in FORMATS:
-        raise registry.suggest("format", form, list(FORMATS))
-    name = read_suite(suite).name
-    if committed:
-        paths = list((results_folder() / "scores").glob(f"{name}-*.csv"))
-    else:
-        paths = list((out / name).glob("*/*/scores.csv"))
-    if not paths:
-        place = "results/" if committed else f"{out}/{name}"
-        raise UserError(f"no score rows of suite {name} in {place}; make some with ganbench run --suite {suite}")
-    _show(choose(load_rows(paths), name, budget, _split(metric)), form)
-
-
-@app.command()
-def publish(
-    suite: SuiteOption,
-    budget: Annotated[str, typer.Option(help="which budget's rows")],
-    out: Out = Path("runs"),
-    results: Annotated[
-        Path, typer.Option(help="folder to write scores/, leaderboards/ and reported.csv to")
-    ] = Path("results"),
-) -> None:
-    """Copy the score rows of finished runs to results/ and write the leaderboards made from them."""
-    from ganbench.publish import publish_rows
-    from ganbench.suite import read_suite
-
-    for path in publish_rows(read_suite(suite), budget, out, results):
-        print(path)
 
 
 @app.command("version")

@@ -39,6 +39,7 @@ class Work:
         plugins: files to load first.
         again: measure even what has rows already.
         engine: form of the training step.
+        label: what the user sees; default the model's name.
     """
 
     specs: tuple[RunSpec, ...]
@@ -50,11 +51,12 @@ class Work:
     plugins: tuple[str, ...] = ()
     again: bool = False
     engine: str = "eager"
+    label: str = ""
 
     @property
     def model(self) -> str:
-        """Name of the model."""
-        return self.specs[0].model
+        """Name of the model, with its dataset if that is needed."""
+        return self.label or self.specs[0].model
 
     @property
     def steps(self) -> int:

@@ -38,10 +38,13 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
     if not paths:
         raise UserError(f"no score rows of suite {suite.name} in {out}/{suite.name}; make some with ganbench run")
     rows = choose(load_rows(paths), suite.name, budget)
-    rows = rows.sort_values(["model", "config_hash", "seed"], kind="stable")
-    plan = expand(suite, budget, dataset=rows["dataset"].iat[0])
-    official = {(name, specs[0].config_hash, specs[0].version) for name, specs in plan.items()}
-    keys = zip(rows["model"], rows["config_hash"], rows["version"], strict=True)
+    rows = rows.sort_values(["dataset", "model", "config_hash", "seed"], kind="stable")
+    official = {
+        (dataset, name, specs[0].config_hash, specs[0].version)
+        for dataset in rows["dataset"].unique()
+        for name, specs in expand(suite, budget, dataset=dataset).items()
+    }
+    keys = zip(rows["dataset"], rows["model"], rows["config_hash"], rows["version"], strict=True)
     rows = rows[[key in official for key in keys]]
     if rows.empty:
         raise UserError(f"no run of suite {suite.name}, budget {budget}, in {out} has the suite's own settings")

@@ -93,11 +93,29 @@ def write_run(spec: RunSpec, out: Path, weights: Mapping[str, Tensor], log: str,
     write_whole(folder / "status.json", json.dumps(asdict(status), indent=1) + "\n")
 
 
-def restore(spec: RunSpec, data: Dataset, folder: Path) -> Game:
-    """Return the trained game of a run, in eval mode; UserError if its weights are damaged or do not fit."""
+def snapshot_rounds(spec: RunSpec) -> list[int]:
+    """Return the rounds before which the weights are kept for pictures; the last one is after all rounds."""
+    return sorted({spec.rounds * i // spec.snapshots for i in range(spec.snapshots + 1)}) if spec.snapshots else []
+
+
+def snapshot(folder: Path, round_: int) -> Path:
+    """Return the file of the weights that a run had before a round."""
+    return folder / "snapshots" / f"{round_}.safetensors"
+
+
+def write_snapshot(folder: Path, round_: int, weights: Mapping[str, Tensor]) -> None:
+    """Keep the weights that a run has before a round."""
+    write_whole(snapshot(folder, round_), save_tensors(dict(weights)))
+
+
+def restore(spec: RunSpec, data: Dataset, folder: Path, round_: int | None = None) -> Game:
+    """Return the trained game of a run, in eval mode, or as it was before a round of which a snapshot is kept.
+
+    UserError if the weights are damaged or do not fit.
+    """
     game = build(spec, data)
     try:
-        weights = load_file(folder / "weights.safetensors")
+        weights = load_file(folder / "weights.safetensors" if round_ is None else snapshot(folder, round_))
         for name, buffer in game.named_buffers():  # a fitted reference may hold fewer items than planned
             if name in weights and weights[name].shape != buffer.shape:
                 owner, _, last = name.rpartition(".")

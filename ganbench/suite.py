@@ -42,6 +42,8 @@ class Budget(Record):
     "arithmetic of training: float32, tf32 (float32 with TensorFloat-32 products on CUDA) or bf16 (mixed)"
     settings: dict[str, Any] = field(default_factory=dict)
     "model.path = value, on top of the suite's settings"
+    snapshots: Annotated[int, Field(ge=0)] = 0
+    "how often, at equal distances, the weights of a run are kept for pictures of its course"
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Suite(Record):
     "raised whenever the same model would score differently"
     summary: str
     "one line"
-    dataset: str
-    "name of the dataset; empty if the user must give one"
+    datasets: tuple[str, ...]
+    "names of the datasets; () if the user must give one"
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     "metric or metric@extractor; the first one ranks the leaderboard"
     budgets: dict[str, Budget]
@@ -65,7 +67,7 @@ class Suite(Record):
     models: tuple[str, ...] = ("*",)
     "name patterns"
     settings: dict[str, Any] = field(default_factory=dict)
-    "model.path = value for models whose defaults do not fit the dataset"
+    "model.path = value for models whose defaults do not fit; * means all models that have the setting"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class RunSpec(Record):
     ema: float
     samples: int
     precision: Precision = "float32"
+    snapshots: int = 0
 
     @property
     def config_hash(self) -> str:
@@ -152,13 +155,13 @@ def _chosen(suite: Suite, wanted: Sequence[str]) -> list[str]:
     return names
 
 
-def _overrides(assignments: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return the path -> value pairs that a suite or the user gives for one model, or for all by "*"."""
+def _overrides(assignments: Mapping[str, Any], model: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return path -> value as a suite or the user gives it for one model, or by "*" for all that know the path."""
     pairs = (key.partition(".")[::2] for key in assignments)
     return {
         path: value
         for (name, path), value in zip(pairs, assignments.values(), strict=True)
-        if name in (model, "*")
+        if name == model or (name == "*" and path.partition(".")[0] in known)
     }
 
 
@@ -179,7 +182,7 @@ def expand(
         models: names; empty for all of the suite.
         seeds: number of seeds, >= 1; None for the budget's.
         assignments: (model, path, value) from the user; they win over the suite's.
-        dataset: replaces the suite's dataset.
+        dataset: one of the suite's or another; default the suite's first.
         precision: replaces the budget's.
 
     Raises:
@@ -187,7 +190,7 @@ def expand(
     """
     if budget not in suite.budgets:
         raise suggest("budget", budget, list(suite.budgets))
-    if not (dataset or suite.dataset):
+    if not (dataset or suite.datasets):
         raise UserError(f"suite {suite.name} needs --dataset, for example folder:PATH or npz:PATH")
     if precision not in ("", *get_args(Precision)):
         raise suggest("precision", precision, list(get_args(Precision)))
@@ -204,19 +207,20 @@ def expand(
         if key in own and model not in ("*", *names):
             raise UserError(f"--set {key}: {model} is not among the models of this run")
     plan: dict[str, list[RunSpec]] = {}
+    known = {name: registry.models.get(name).settings(suite.backbone) for name in names}
+    for key in (*suite.settings, *chosen.settings, *own):
+        model, _, path = key.partition(".")
+        if model == "*" and not any(path.partition(".")[0] in settings for settings in known.values()):
+            raise suggest("setting of all models", path, sorted({field for s in known.values() for field in s}))
     for name in names:
         registered: Model = registry.models.get(name)
-        settings = registered.settings(
-            suite.backbone,
-            _overrides(suite.settings, name),
-            _overrides(chosen.settings, name),
-            _overrides(own, name),
-        )
+        layers = (_overrides(level, name, known[name]) for level in (suite.settings, chosen.settings, own))
+        settings = registered.settings(suite.backbone, *layers)
         first = RunSpec(
             suite=suite.name,
             version=suite.version,
             budget=budget,
-            dataset=dataset or suite.dataset,
+            dataset=dataset or suite.datasets[0],
             model=name,
             settings=settings,
             seed=0,
@@ -225,6 +229,7 @@ def expand(
             ema=chosen.ema,
             samples=chosen.samples,
             precision=precision or chosen.precision,  # type: ignore[arg-type]
+            snapshots=chosen.snapshots,
         )
         plan[name] = [replace(first, seed=seed) for seed in range(count)]
     return plan

@@ -20,7 +20,7 @@ from ganbench.game import Game
 from ganbench.precision import float32_arithmetic
 from ganbench.record import seed_stream, write_whole
 from ganbench.registry import UserError
-from ganbench.runs import Status, build, source_hash, write_run
+from ganbench.runs import Status, build, snapshot_rounds, source_hash, write_run, write_snapshot
 from ganbench.stack import Stack, labels_for
 from ganbench.suite import RunSpec
 
@@ -155,10 +155,15 @@ def _train_group(
     log, seconds = checkpoints.resume(stack, path)
     write_whole(path.with_suffix(".json"), json.dumps([each.hash for each in specs]))
     meter = _Meter(stack, progress, seconds)
+    kept = set(snapshot_rounds(spec))
+    if stack.round in kept:
+        _keep(stack, specs, out)
     every = max(1, spec.rounds // LOGGED)
     end = spec.rounds if stop_after is None else min(spec.rounds, stop_after)
     while stack.round < end:
         losses = stack.play_round()
+        if stack.round in kept:
+            _keep(stack, specs, out)
         if stack.round % every == 0 or stack.round == spec.rounds:
             log.append((stack.round, {name: loss.tolist() for name, loss in losses.items()}))
             if bool((stack.state.first_bad > 0).all()):
@@ -177,6 +182,12 @@ def _train_group(
         write_run(each, out, stack.weights(index), _log_text(log, index), status)
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _keep(stack: Stack, specs: Sequence[RunSpec], out: Path) -> None:
+    """Write a snapshot of every seed."""
+    for index, spec in enumerate(specs):
+        write_snapshot(spec.folder(out), stack.round, stack.weights(index))
 
 
 def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Dataset) -> Status:

@@ -44,7 +44,7 @@ TINY = """
 name = "tiny"
 version = 1
 summary = "two small models and a reference on digits"
-dataset = "digits"
+datasets = ["digits"]
 metrics = ["fid@mlp-digits-v1", "reconstruction-mse", "authenticity"]
 models = ["gan", "vae", "real-train"]
 

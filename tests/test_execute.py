@@ -191,7 +191,7 @@ class Threads(Game):
         super().__init__(data, config)
     def noise(self):
         return {"z": Uniform(*self.data.shape)}
-    def fit(self, images, seed):
+    def fit(self, images, labels, seed):
         with open(os.environ["GANBENCH_THREADS"], "a") as file:
             print(torch.get_num_threads(), os.environ["OMP_NUM_THREADS"], file=file)
     def sample(self, noise):

@@ -24,7 +24,7 @@ SUITE = Suite(
     name="stale",
     version=1,
     summary="for this test",
-    dataset="digits",
+    datasets=("digits",),
     metrics=("fid@pixels",),
     budgets={"quick": Budget(rounds=3, seeds=2, batch=20, samples=50)},
     backbone={"kind": "mlp", "generator": [8], "critic": [8]},

@@ -14,6 +14,12 @@ from ganbench.registry import UserError
 SPLITS = 10
 
 
+def _sums(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of p log p over images and classes, and that of p over images, (classes,)."""
+    p = logits.softmax(dim=1)
+    return torch.xlogy(p, p).sum(), p.sum(dim=0)  # a class that an image cannot have adds 0 to the first
+
+
 def inception_scores(logits: Tensor, splits: int = SPLITS) -> Tensor:
     """Return exp(mean KL(p(y|x) || p(y))) of each contiguous split, (splits,) float64 in [1, classes].
 
@@ -34,9 +40,9 @@ def inception_scores(logits: Tensor, splits: int = SPLITS) -> Tensor:
         certainty = torch.zeros((), dtype=torch.float64, device=logits.device)  # sum of p log p
         marginal = torch.zeros(classes, dtype=torch.float64, device=logits.device)
         for rows in in_float64(part):
-            p = rows.softmax(dim=1)
-            certainty += torch.xlogy(p, p).sum()  # a class that an image cannot have adds 0
-            marginal += p.sum(dim=0)
+            negentropy, mass = _sums(rows)
+            certainty += negentropy
+            marginal += mass
         marginal /= len(part)
         scores.append((certainty / len(part) - torch.xlogy(marginal, marginal).sum()).exp())
     return torch.stack(scores)
