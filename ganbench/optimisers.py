@@ -91,7 +91,8 @@ def foresee(
     beta1, beta2 = rule.betas
     averages = [beta1 * old + (1 - beta1) * g for old, g in zip(state["average"], gradients, strict=True)]
     count = state["count"][0] + 1
-    bias1, bias2 = 1 - beta1**count, (1 - beta2**count).sqrt()
+    steps = count.to(parameters[0].dtype)
+    bias1, bias2 = 1 - beta1**steps, (1 - beta2**steps).sqrt()
     moved = [
         p - lr * (m / bias1) / (r / bias2 + EPSILON)
         for p, m, r in zip(parameters, averages, root(squares), strict=True)

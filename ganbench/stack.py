@@ -26,7 +26,7 @@ def labels_for(game: Game, data: Dataset) -> Tensor | None:
     if game.league == "unlabelled":
         return None
     if "train" not in data.labels:
-        raise UserError(f"{game.name} learns from labels, which {data.name} does not have")
+        raise UserError(f"{type(game).__name__} learns from labels, which {data.name} does not have")
     return data.labels["train"]
 
 

@@ -1,0 +1,134 @@
+"""The generator that foresees: its gradient is that of the real future."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor
+
+from ganbench import optimisers, registry
+from ganbench.datasets import Dataset
+from ganbench.game import SGD, Adam, Game, RMSprop
+from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
+from ganbench.stack import Stack
+from ganbench.turn import Turn
+
+DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": False, "critic_activation": "tanh"}
+FOREIGN = {"latent": 5, "generator.optimiser": {"kind": "sgd", "lr": 1.0}}  # a step then is minus the gradient
+
+
+@pytest.fixture
+def points() -> Dataset:
+    """Points on a circle, as vectors."""
+    angles = torch.linspace(0, 6, 64)
+    circle = torch.stack([angles.cos(), angles.sin()], 1)
+    return Dataset("circle", {split: circle for split in ("train", "validation", "test")})
+
+
+def started(model: str, data: Dataset, rounds: int = 3, **settings: object) -> Stack:
+    """Return a stack of one seed after some rounds, so that Adam has a past."""
+    registered = registry.models.get(model)
+    typed = registered.settings(DENSE, FOREIGN, settings)
+    stack = Stack([registered.build(data.facts, typed, 0)], [0], data, model, 16, 50, dtype=torch.float64)
+    for _ in range(rounds):
+        stack.play_round()
+    return stack
+
+
+def draw(stack: Stack) -> tuple[Tensor, dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(8)
+    x = torch.randn(1, 16, 2, generator=generator, dtype=torch.float64)
+    return x, {"z": torch.randn(1, 16, 5, generator=generator, dtype=torch.float64)}
+
+
+def gradient(stack: Stack) -> dict[str, Tensor]:
+    """Return the generator's gradient on the draw."""
+    x, noise = draw(stack)
+    before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
+    clock = torch.tensor([1.0, 1.0, 1e-2, 0.0, 1.0, 0.0], dtype=torch.float64)
+    Turn(stack.game, stack.game.players[1:])(stack.state, x, noise, clock)
+    after = stack.state.parameters
+    assert all(torch.equal(after[n], before[n]) for n in after if n.startswith("D."))
+    return {n: (before[n] - after[n]).detach() for n in after if n.startswith("G.")}
+
+
+def future(stack: Stack, steps: int, game: Game) -> float:
+    """Return the generator's cost after the discriminator's next steps, taken by torch's own Adam."""
+    game = deepcopy(game)
+    x, noise = draw(stack)
+    adam = torch.optim.Adam(game.D.parameters(), lr=1e-2, betas=(0.5, 0.999), foreach=False)
+    moments = stack.state.moments["discriminator"]
+    for index, parameter in enumerate(game.D.parameters()):
+        adam.state[parameter] = {
+            "step": moments["count"][0].clone(),
+            "exp_avg": moments["average"][index][0].clone(),
+            "exp_avg_sq": moments["square"][index][0].clone(),
+        }
+    fake = game.G(noise["z"][0]).detach()
+    for _ in range(steps):
+        adam.zero_grad()
+        gan_discriminator(game.D(x[0]), game.D(fake)).backward()
+        adam.step()
+    return gan_generator_nonsaturating(game.D(fake)).item()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_gradient_is_that_of_finite_differences_through_adam(steps: int, points: Dataset) -> None:
+    stack = started("unrolled-gan-1", points, **{"generator.unroll": steps})
+    game = deepcopy(stack.game)
+    game.load_state_dict(stack.weights(0))
+    found = gradient(stack)
+    generator = torch.Generator().manual_seed(3)
+    directions = {n: torch.randn(g[0].shape, generator=generator, dtype=torch.float64) for n, g in found.items()}
+    h, ends = 1e-5, []
+    for sign in (1, -1):
+        moved = deepcopy(game)
+        with torch.no_grad():
+            for name, direction in directions.items():
+                moved.get_parameter(name).add_(sign * h * direction)
+        ends.append(future(stack, steps, moved))
+    expected = (ends[0] - ends[1]) / (2 * h)
+    assert abs(expected) > 1e-3
+    assert sum((found[n][0] * d).sum().item() for n, d in directions.items()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_foreseeing_changes_the_gradient(points: Dataset) -> None:
+    one, none = (gradient(started("unrolled-gan-1", points, **{"generator.unroll": k})) for k in (1, 0))
+    assert max((one[name] - none[name]).abs().max().item() for name in one) > 1e-4
+
+
+def test_nothing_foreseen_is_the_plain_gan(points: Dataset) -> None:
+    unrolled, plain = (started(name, points) for name in ("unrolled-gan-0", "gan"))
+    for stack in (unrolled, plain):
+        stack.restore({**unrolled.saved(), "state": [t.clone() for t in unrolled.saved()["state"]]})
+    one, other = gradient(unrolled), gradient(plain)
+    assert all(torch.allclose(one[name], other[name], rtol=0, atol=1e-14) for name in one)
+
+
+@pytest.mark.parametrize("rule", [Adam(0.01), RMSprop(0.01), SGD(0.01, momentum=0.5)], ids=lambda rule: rule.kind)
+def test_a_foreseen_step_is_the_step(rule) -> None:
+    generator = torch.Generator().manual_seed(1)
+    parameters = [torch.randn(3, 2, generator=generator, dtype=torch.float64)]
+    lr, momentum = torch.tensor(0.01, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
+    state, foreseen, ahead = optimisers.start(rule, parameters), list(parameters), None
+    real = [p.clone() for p in parameters]
+    ahead = {key: [t.clone() for t in tensors] for key, tensors in state.items()}
+    for _ in range(4):
+        gradients = [torch.randn(3, 2, generator=generator, dtype=torch.float64)]
+        foreseen, ahead = optimisers.foresee(rule, foreseen, gradients, ahead, lr, momentum)
+        optimisers.descend(rule, real, tuple(gradients), state, lr, momentum)
+    assert torch.allclose(real[0], foreseen[0], rtol=1e-10, atol=1e-12)
+    assert not torch.allclose(real[0], parameters[0], atol=1e-3)
+
+
+def test_a_parameter_without_gradient_does_not_spoil_the_future() -> None:
+    """The root of a second moment of zero has no derivative."""
+    rule, parameter = Adam(0.01), torch.zeros(2, dtype=torch.float64)
+    slope = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+    gradients = [torch.stack([slope * 3, slope + 1])]
+    lr = torch.tensor(0.01, dtype=torch.float64)
+    moved, _ = optimisers.foresee(rule, [parameter], gradients, optimisers.start(rule, [parameter]), lr, lr)
+    (through,) = torch.autograd.grad(moved[0].sum(), slope)
+    assert through.isfinite()
