@@ -56,10 +56,10 @@ def planes(dimensions: int = 100) -> Ellipsoids:
 
 
 def load(
-    name: str, make: Callable[[], Drawable], sizes: tuple[int, int, int], root: Path, download: bool
+    name: str, law: Callable[[], Drawable], sizes: tuple[int, int, int], root: Path, download: bool
 ) -> Dataset:
     """Return independent draws of a law as training, validation and test split; needs no file."""
-    return splits.drawn(name, make(), sizes)
+    return splits.drawn(name, law(), sizes)
 
 
 def load_planes(root: Path, download: bool) -> Dataset:

@@ -126,13 +126,13 @@ def _measure(evidence: Evidence, extractor: str, kind: str) -> Score:
 
 
 for _name, _unit, _summary in (
-    ("kl", "nats", "KL(truth || generator) of one number, without sampling, nats; 200 equally likely bins"),
+    ("kl", "nats", "KL(truth || generator) of one number, no sampling, nats; 200 equally likely bins"),
     (
         "reverse-kl",
         "nats",
-        "KL(generator || truth) of one number, without sampling, nats; 200 equally likely bins",
+        "KL(generator || truth) of one number, no sampling, nats; 200 equally likely bins",
     ),
-    ("js", "nats", "Jensen-Shannon divergence of one number, without sampling, nats; 200 equally likely bins"),
-    ("w1-exact", "", "Wasserstein-1 distance of one number to the truth, without sampling; integral of |F - F|"),
+    ("js", "nats", "Jensen-Shannon divergence of one number, no sampling, nats; 200 equally likely bins"),
+    ("w1-exact", "", "Wasserstein-1 distance of one number to the truth, no sampling; integral of |F - F|"),
 ):
     register(Metric(_name, 1, _summary, "sample", "lower", "no", _unit, partial(_measure, kind=_name)))

@@ -1,4 +1,4 @@
-"""Generated against real samples: the true density, kernel and transport distances, and their permutation tests."""
+"""Generated against real samples: true density, kernel and transport distances, and their permutation tests."""
 
 from __future__ import annotations
 
