@@ -112,7 +112,7 @@ def test_divergences_of_two_gaussians_are_the_closed_forms() -> None:
     assert score("w1-exact", shifted, law).value == pytest.approx(0.5, abs=1e-6)
     stretched = score("w1-exact", 2 * H, law).value
     assert stretched == pytest.approx(math.sqrt(2 / math.pi), abs=1e-5)
-    assert score("kl", 2 * H, law).value == pytest.approx(math.log(2) - 0.375, rel=0.01)
+    assert score("kl", 2 * H, law).value == pytest.approx(math.log(2) - 0.375, rel=0.02)
     # Tails that the true law has not fall into the outermost bins, which costs what exact bins say.
     wide = score("reverse-kl", 2 * H, law)
     q = torch.special.ndtr(quantile_edges(law) / 2).diff()

@@ -118,7 +118,7 @@ def test_w1_is_exact_in_one_dimension_and_for_shifts() -> None:
     assert wasserstein1(torch.cdist(x, y)) == pytest.approx(expected, rel=1e-12)
     # Example 1 of Arjovsky et al. 2017: the same segment, moved sideways by theta.
     line = torch.cat([torch.zeros(200, 1), torch.rand(200, 1)], 1).double()
-    moved = line + torch.tensor([0.7, 0.0]).double()
+    moved = line + torch.tensor([0.7, 0.0], dtype=torch.float64)
     assert wasserstein1(torch.cdist(line, moved)) == pytest.approx(0.7, rel=1e-12)
 
 
