@@ -63,6 +63,7 @@ class RunEvidence:
         self.samples = spec.samples
         self._chunks: list[Tensor] = []
         self._features: dict[str, Features] = {}
+        self._channel_logits: dict[str, Tensor] = {}
 
     def real(self, split: Split, n: int | None = None) -> Tensor:
         return self.reference.images(split)[:n]
@@ -102,6 +103,18 @@ class RunEvidence:
                 self._features[extractor] = self.reference.extract(self.fake(max(n, self.samples)), extractor)
             features, logits = self._features[extractor]
         return Features(features[:n], None if logits is None else logits[:n])
+
+    def channel_logits(self, extractor: str, n: int) -> Tensor:
+        known = self._channel_logits.get(extractor)
+        done = 0 if known is None else len(known)
+        if known is None or done < n:
+            images = self.fake(n)[done:]
+            logits = self.reference.extract(images.flatten(0, 1)[:, None], extractor).logits
+            if logits is None:
+                raise UserError(f"extractor {extractor} has no logits; take a classifier, e.g. lenet-mnist-v1")
+            logits = logits.unflatten(0, (len(images), -1))
+            known = self._channel_logits[extractor] = logits if known is None else torch.cat([known, logits])
+        return known[:n]
 
     def extractor_id(self, extractor: str) -> str:
         sha256 = registry.extractors.get(extractor).sha256

@@ -1,4 +1,4 @@
-"""From arrays to the three disjoint splits: by index range, or by a permutation that never changes."""
+"""From arrays to the three disjoint splits: by index range, or in an order that never changes; or from a law."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from ganbench.datasets import Dataset
+from ganbench.datasets.laws import Drawable
+
+SPLITS = ("train", "validation", "test")
 
 
 def images(array: np.ndarray) -> Tensor:
@@ -50,10 +53,19 @@ def held_out(
 def pooled(name: str, x: Tensor, y: Tensor | None, sizes: tuple[int, int, int], classes: int) -> Dataset:
     """Return the dataset whose splits, of the given sizes, are cut from one pool in the fixed order."""
     order = torch.from_numpy(permutation(len(x)))
-    parts = dict(zip(("train", "validation", "test"), order.split(list(sizes)), strict=True))
+    parts = dict(zip(SPLITS, order.split(list(sizes)), strict=True))
     return Dataset(
         name,
         {split: x[part] for split, part in parts.items()},
         {} if y is None else {split: y[part] for split, part in parts.items()},
         classes,
     )
+
+
+def drawn(name: str, law: Drawable, sizes: tuple[int, int, int]) -> Dataset:
+    """Return the dataset whose splits are independent draws from a law, the same for ever."""
+    # Seeds far from those that anyone would draw other samples with.
+    draws = {split: law.draw(n, 2**31 + i) for i, (split, n) in enumerate(zip(SPLITS, sizes, strict=True))}
+    known = {split: y for split, (_, y) in draws.items() if y is not None}
+    classes = 1 + max((int(y.max()) for y in known.values()), default=-1)
+    return Dataset(name, {split: x for split, (x, _) in draws.items()}, known, classes, law)

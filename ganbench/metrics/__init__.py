@@ -39,6 +39,12 @@ class Evidence(Protocol):
     def features(self, source: Split | Literal["fake"], extractor: str, n: int | None = None) -> Features:
         """Return what the extractor makes of the first n real or generated images."""
 
+    def channel_logits(self, extractor: str, n: int) -> Tensor:
+        """Return what the extractor says of each channel, as a grey image, of the first n generated images.
+
+        Shape (n, channels, classes), float64. UserError if the extractor has no logits.
+        """
+
     def extractor_id(self, extractor: str) -> str:
         """Return the extractor's name and weight hash, e.g. "lenet-mnist-v1@sha256:0a1b2c3d"."""
 
