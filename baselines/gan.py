@@ -10,8 +10,21 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, SGD, Adam, Count, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
-from ganbench.game import Config as GameConfig
+from ganbench.game import (
+    MLP,
+    SGD,
+    Adam,
+    Count,
+    Decay,
+    Facts,
+    Game,
+    Law,
+    LogisticConfig,
+    Normal,
+    Player,
+    Published,
+    Uniform,
+)
 from ganbench.losses import (
     gan_discriminator,
     gan_generator_maximum_likelihood,
@@ -27,7 +40,7 @@ COSTS = {
 
 
 @dataclass(frozen=True)
-class Config(GameConfig):
+class Config(LogisticConfig):
     latent: Count = 100
     "size of z"
     prior: Literal["normal", "uniform"] = "normal"
@@ -47,7 +60,7 @@ RELEASED_2014 = {
         generator=(1200, 1200),
         critic=(240, 240),
         critic_activation="maxout",
-        generator_norm=False,
+        generator_norm="none",
         keep=(0.8, 0.5, 0.5),
         generator_init=0.05,
         critic_init=0.005,
@@ -117,8 +130,8 @@ class GAN(Game):
         return {"fake": self.sample(noise)}
 
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"]
-        return gan_discriminator(self.D(x, noise.get("drop_real")), self.D(fake, noise.get("drop_fake")))
+        real, fake = self.D(x, noise.get("drop_real")), self.D(noise["fake"], noise.get("drop_fake"))
+        return gan_discriminator(real, fake, self.config.real_target, self.config.fake_target)
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         return COSTS[self.config.cost](self.D(noise["fake"], noise.get("drop_fake")))
