@@ -23,6 +23,7 @@ __all__ = [
     "MLP",
     "SGD",
     "Adam",
+    "Backbone",
     "Config",
     "Constant",
     "Conv",

@@ -34,8 +34,8 @@ class BatchNorm2d(nn.BatchNorm2d):
 class ReferenceNorm(nn.Module):
     """Batch normalisation by the moments of a reference batch. Salimans et al. 2016, section 3.5.
 
-    The input is the reference batch followed by the batch; both come out, the reference by its own moments. There are
-    no running moments: training and sampling are the same.
+    The input is the reference batch followed by the batch; both come out, the reference by its own moments. There
+    are no running moments: training and sampling are the same.
 
     Args:
         channels: size of axis 1.
