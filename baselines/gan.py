@@ -73,6 +73,18 @@ RELEASED_2014 = {
     "generator.optimiser": SGD_2014,
 }
 
+# Mode coverage, value and error of Lin et al. 2018, and what Srivastava et al. 2017 print for another GAN.
+MODES = {
+    ("ring", "modes-captured"): (6.3, 0.5, "1"),
+    ("ring", "high-quality"): (0.982, 0.002, "0.993"),
+    ("ring", "mode-kl"): (0.45, 0.09, ""),
+    ("grid", "modes-captured"): (17.3, 0.8, "3.3"),
+    ("grid", "high-quality"): (0.948, 0.007, "0.005"),
+    ("grid", "mode-kl"): (0.70, 0.07, ""),
+    ("stacked-mnist", "stacked-modes@lenet-mnist-v1"): (78.9, 6.5, "99"),
+    ("stacked-mnist", "stacked-kl@lenet-mnist-v1"): (4.50, 0.13, "3.4"),
+}
+
 
 class GAN(Game):
     """GAN with the non-saturating, minimax or maximum-likelihood cost. Goodfellow et al. 2014."""
@@ -89,6 +101,18 @@ class GAN(Game):
         "gan-2014": RELEASED_2014,
     }
     published = {
+        "gan": tuple(
+            Published(
+                dataset,
+                metric,
+                value,
+                error,
+                "Lin et al. 2018, GAN or DCGAN row; +- is the standard error",
+                comparable=False,
+                note="other networks and budget" + (f"; Srivastava et al. 2017 print {other}" if other else ""),
+            )
+            for (dataset, metric), (value, error, other) in MODES.items()
+        ),
         "gan-2014": (
             Published(
                 "mnist",
@@ -97,7 +121,7 @@ class GAN(Game):
                 2,
                 "Goodfellow et al. 2014, Table 1; +- is the standard error over test images",
             ),
-        )
+        ),
     }
 
     def __init__(self, data: Facts, config: Config = Config()) -> None:
