@@ -10,6 +10,7 @@ from ganbench import registry
 from ganbench.backbones import MLP, Conv
 from ganbench.game import Facts
 from ganbench.layers import MinibatchDiscrimination, ReferenceNorm, Spectral
+from ganbench.stack import Stack
 
 SHAPE = (3, 8, 8)
 
@@ -167,6 +168,35 @@ def test_gradient_penalties_refuse_a_critic_that_mixes(name, networks):
     message = "needs backbone.critic_norm=false and backbone.minibatch_kernels=0"
     with pytest.raises(registry.UserError, match=message):
         model.build(Facts("tiny", SHAPE, 0, torch.zeros(SHAPE)), model.settings(networks), 0)
+
+
+# ---------------------------------------------------------------- several seeds at once
+
+
+@pytest.mark.parametrize("norm", ["reference", "virtual"])
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_seeds_together_are_seeds_alone(kind, norm, tiny):
+    sizes = {"mlp": {"generator": [8], "critic": [8]}, "conv": {"width": 4}}[kind]
+    options = {"generator_norm": norm, "reference": 6, "minibatch_kernels": 3, "minibatch_dims": 2}
+    model, data = registry.models.get("sngan"), tiny()
+    settings = model.settings({"kind": kind, **sizes, **options})
+
+    def stack(seeds: list[int]) -> Stack:
+        games = [model.build(data.facts, settings, seed).double() for seed in seeds]
+        return Stack(games, seeds, data, "sngan", 16, 4, dtype=torch.float64)
+
+    together, alone = stack([0, 3]), [stack([0]), stack([3])]
+    references = [together.weights(i)["G.reference"] for i in range(2)]
+    assert not torch.equal(*references)
+    for _ in range(4):
+        together.play_round()
+        for one in alone:
+            one.play_round()
+    for index, one in enumerate(alone):
+        single = one.weights(0)
+        for name, value in together.weights(index).items():
+            assert torch.allclose(value, single[name], rtol=1e-9, atol=1e-9), name
+        assert torch.equal(single["G.reference"], references[index])  # it stays as drawn
 
 
 # ---------------------------------------------------------------- initial weights
