@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import MLP, Adam, Count, Facts, Game, Law, LogisticConfig, Normal, Player, Published
+from ganbench.game import MLP, Adam, Count, Facts, Game, Law, LogisticConfig, Normal, Player, Published, UserError
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
-from ganbench.registry import UserError
 
 
 @dataclass(frozen=True)

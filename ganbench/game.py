@@ -40,6 +40,7 @@ __all__ = [
     "Published",
     "RMSprop",
     "Uniform",
+    "UserError",
 ]
 
 
