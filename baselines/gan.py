@@ -10,8 +10,21 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, SGD, Adam, Count, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
-from ganbench.game import Config as GameConfig
+from ganbench.game import (
+    MLP,
+    SGD,
+    Adam,
+    Count,
+    Decay,
+    Facts,
+    Game,
+    Law,
+    LogisticConfig,
+    Normal,
+    Player,
+    Published,
+    Uniform,
+)
 from ganbench.losses import (
     gan_discriminator,
     gan_generator_maximum_likelihood,
@@ -27,7 +40,7 @@ COSTS = {
 
 
 @dataclass(frozen=True)
-class Config(GameConfig):
+class Config(LogisticConfig):
     latent: Count = 100
     "size of z"
     prior: Literal["normal", "uniform"] = "normal"
@@ -47,7 +60,7 @@ RELEASED_2014 = {
         generator=(1200, 1200),
         critic=(240, 240),
         critic_activation="maxout",
-        generator_norm=False,
+        generator_norm="none",
         keep=(0.8, 0.5, 0.5),
         generator_init=0.05,
         critic_init=0.005,
@@ -58,6 +71,18 @@ RELEASED_2014 = {
     "simultaneous": True,
     "discriminator.optimiser": SGD_2014,
     "generator.optimiser": SGD_2014,
+}
+
+# Mode coverage, value and error of Lin et al. 2018, and what Srivastava et al. 2017 print for another GAN.
+MODES = {
+    ("ring", "modes-captured"): (6.3, 0.5, "1"),
+    ("ring", "high-quality"): (0.982, 0.002, "0.993"),
+    ("ring", "mode-kl"): (0.45, 0.09, ""),
+    ("grid", "modes-captured"): (17.3, 0.8, "3.3"),
+    ("grid", "high-quality"): (0.948, 0.007, "0.005"),
+    ("grid", "mode-kl"): (0.70, 0.07, ""),
+    ("stacked-mnist", "stacked-modes@lenet-mnist-v1"): (78.9, 6.5, "99"),
+    ("stacked-mnist", "stacked-kl@lenet-mnist-v1"): (4.50, 0.13, "3.4"),
 }
 
 
@@ -76,6 +101,18 @@ class GAN(Game):
         "gan-2014": RELEASED_2014,
     }
     published = {
+        "gan": tuple(
+            Published(
+                dataset,
+                metric,
+                value,
+                error,
+                "Lin et al. 2018, GAN or DCGAN row; +- is the standard error",
+                comparable=False,
+                note="other networks and budget" + (f"; Srivastava et al. 2017 print {other}" if other else ""),
+            )
+            for (dataset, metric), (value, error, other) in MODES.items()
+        ),
         "gan-2014": (
             Published(
                 "mnist",
@@ -84,7 +121,7 @@ class GAN(Game):
                 2,
                 "Goodfellow et al. 2014, Table 1; +- is the standard error over test images",
             ),
-        )
+        ),
     }
 
     def __init__(self, data: Facts, config: Config = Config()) -> None:
@@ -117,8 +154,8 @@ class GAN(Game):
         return {"fake": self.sample(noise)}
 
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"]
-        return gan_discriminator(self.D(x, noise.get("drop_real")), self.D(fake, noise.get("drop_fake")))
+        real, fake = self.D(x, noise.get("drop_real")), self.D(noise["fake"], noise.get("drop_fake"))
+        return gan_discriminator(real, fake, self.config.real_target, self.config.fake_target)
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         return COSTS[self.config.cost](self.D(noise["fake"], noise.get("drop_fake")))

@@ -33,8 +33,10 @@ class GANR1(Game):
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
-        if getattr(config.backbone, "critic_norm", False):
-            raise ValueError("a gradient penalty needs backbone.critic_norm=false: batch norm mixes the images")
+        if config.backbone.critic_mixes:
+            raise ValueError(
+                "a gradient penalty needs backbone.critic_norm=false and backbone.minibatch_kernels=0"
+            )
         self.D = config.backbone.make_critic(data.shape)
 
     def noise(self) -> dict[str, Law]:

@@ -47,7 +47,7 @@ class VAE(Game):
     def __init__(self, data: Facts, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
-        self.encoder = config.backbone.make_critic(data.shape, outputs=2 * config.latent)
+        self.encoder = config.backbone.make_encoder(data.shape, 2 * config.latent)
         self.decoder = config.backbone.make_generator(config.latent, data.shape)
         if config.decoder == "gaussian":
             self.log_scale = nn.Parameter(torch.tensor(-1.0))

@@ -11,32 +11,36 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.backbones import MLP, Backbone
+from ganbench.backbones import MLP, Backbone, Conv
 from ganbench.layers import Critic
 from ganbench.model import Model
 from ganbench.noise import Law, Normal, Uniform
 from ganbench.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
-from ganbench.record import Count, NonNegative, Record
+from ganbench.record import Count, Keep, NonNegative, Record, Share
 from ganbench.registry import UserError
 
 __all__ = [
     "MLP",
     "SGD",
     "Adam",
+    "Backbone",
     "Config",
     "Constant",
+    "Conv",
     "Count",
     "Decay",
     "Facts",
     "Game",
     "Law",
     "LinearDecay",
+    "LogisticConfig",
     "NonNegative",
     "Normal",
     "Player",
     "Published",
     "RMSprop",
     "Uniform",
+    "UserError",
 ]
 
 
@@ -72,6 +76,16 @@ class Config(Record):
     "take all players' gradients at the same point and on the same batch, then step all"
     instance_noise: NonNegative = 0.0
     "standard deviation of the normal noise on real and on shared fake images at the start; it falls linearly to 0"
+
+
+@dataclass(frozen=True)
+class LogisticConfig(Config):
+    """Settings of a game whose discriminator tells real from fake by logistic regression."""
+
+    real_target: Keep = 1.0
+    "probability of 'real' that D aims at on real data; below 1 is one-sided label smoothing"
+    fake_target: Share = 0.0
+    "probability of 'real' that D aims at on generated data"
 
 
 @dataclass(frozen=True)

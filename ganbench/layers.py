@@ -1,4 +1,4 @@
-"""Layers that survive vmap over seeds: maxout, spectral norm, and the frames of generator and critic."""
+"""Layers that survive vmap over seeds: norms, maxout, minibatches, and the frames of generator and critic."""
 
 from __future__ import annotations
 
@@ -29,6 +29,61 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.to(self.weight.dtype))
+
+
+class ReferenceNorm(nn.Module):
+    """Batch normalisation by the moments of a reference batch. Salimans et al. 2016, section 3.5.
+
+    The input is the reference batch followed by the batch; both come out, the reference by its own moments. There
+    are no running moments: training and sampling are the same.
+
+    Args:
+        channels: size of axis 1.
+        count: size R of the reference batch.
+        virtual: whether an example's own moments join those of the reference with weight 1 / (R + 1).
+    """
+
+    def __init__(self, channels: int, count: int, virtual: bool, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.count, self.virtual, self.eps = count, virtual, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = x.to(self.weight.dtype).reshape(*x.shape[:2], -1)
+        reference = cells[: self.count]
+        mean = reference.mean((0, 2), keepdim=True)
+        variance = (reference - mean).square().mean((0, 2), keepdim=True)
+        if self.virtual:
+            share = 1 / (self.count + 1)
+            own = cells[self.count :].mean(2, keepdim=True)
+            gap = own - mean
+            spread = (cells[self.count :] - own).square().mean(2, keepdim=True)
+            # E[x^2] - mean^2 of the mixture, written without its cancellation.
+            mixed = share * spread + (1 - share) * variance + share * (1 - share) * gap.square()
+            mean = torch.cat([mean.expand(self.count, -1, -1), mean + share * gap])
+            variance = torch.cat([variance.expand(self.count, -1, -1), mixed])
+        normal = (cells - mean) * (variance + self.eps).rsqrt()
+        return (normal * self.weight[:, None] + self.bias[:, None]).reshape(x.shape)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Features, and how close those of the other examples of the batch come. Salimans et al. 2016, section 3.2.
+
+    With M_i = T f_i of shape (kernels, dims), o(i)_b = sum over j != i of exp(-|M_ib - M_jb|_1) joins f_i.
+
+    Args:
+        project: the linear layer T without bias, to kernels * dims numbers.
+        dims: numbers per kernel.
+    """
+
+    def __init__(self, project: nn.Module, dims: int) -> None:
+        super().__init__()
+        self.project, self.dims = project, dims
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = self.project(features).unflatten(1, (-1, self.dims))
+        distances = (rows[:, None] - rows[None]).abs().sum(3)
+        return torch.cat([features, (-distances).exp().sum(1) - 1], 1)  # less the 1 of i itself
 
 
 class Maxout(nn.Module):
@@ -73,10 +128,14 @@ class Spectral(nn.Module):
 
 
 class LeakyReLU(nn.Module):
-    """max(x, 0.2 x), as every critic here uses it."""
+    """max(x, slope x)."""
+
+    def __init__(self, slope: float = 0.2) -> None:
+        super().__init__()
+        self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
-        return leaky_relu(x, 0.2)
+        return leaky_relu(x, self.slope)
 
 
 def activation(name: Activation, pieces: int = 1) -> nn.Module:
@@ -92,15 +151,21 @@ class Generator(nn.Module):
     Args:
         layers: maps (n, latent) to (n, pixels) or (n, *shape), before the output function.
         shape: (channels, height, width) of an image, (d,) of a vector.
+        reference: latent vectors (R, latent) that go through the layers ahead of each batch, for ReferenceNorm.
     """
 
-    def __init__(self, layers: nn.Sequential, shape: tuple[int, ...]) -> None:
+    reference: Tensor | None
+
+    def __init__(self, layers: nn.Sequential, shape: tuple[int, ...], reference: Tensor | None = None) -> None:
         super().__init__()
         self.layers, self.shape = layers, shape
+        self.register_buffer("reference", reference)
 
     def logits(self, z: Tensor) -> Tensor:
         """Return (n, *shape) numbers l with image = 2 sigmoid(l) - 1 = tanh(l / 2); a vector is l itself."""
-        return self.layers(z).unflatten(1, self.shape) if len(self.shape) > 1 else self.layers(z)
+        both = z if self.reference is None else torch.cat([self.reference, z])
+        out = self.layers(both)[len(both) - len(z) :]
+        return out.unflatten(1, self.shape) if len(self.shape) > 1 else out
 
     def forward(self, z: Tensor) -> Tensor:
         logits = self.logits(z)
@@ -138,7 +203,7 @@ class Critic(nn.Module):
         return self._apply_blocks(x, len(self.blocks), uniform)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what the head sees of images (n, *shape), (n, features)."""
+        """Return what the head sees of images (n, *shape), each by itself, (n, features)."""
         return self._apply_blocks(x, len(self.blocks) - 1, None).flatten(1)
 
     def _apply_blocks(self, x: Tensor, count: int, uniform: Tensor | None) -> Tensor:

@@ -14,9 +14,17 @@ from torch.nn.functional import relu, softplus
 LOGIT_CEILING = 10.0  # exp(logit) of the maximum-likelihood cost is carried by the largest few logits
 
 
-def gan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Cross-entropy of real against fake, halved. Goodfellow et al. 2014, eq. 1; log 2 at logits 0."""
-    return 0.5 * (softplus(-real).mean() + softplus(fake).mean())
+def gan_discriminator(real: Tensor, fake: Tensor, real_target: float = 1.0, fake_target: float = 0.0) -> Tensor:
+    """Cross-entropy of real against fake, halved. Goodfellow et al. 2014, eq. 1; log 2 at logits 0.
+
+    Args:
+        real, fake: logits.
+        real_target, fake_target: probabilities of "real" that D aims at; for densities p and q the optimal D is
+            (real_target p + fake_target q) / (p + q). Salimans et al. 2016, section 3.4.
+    """
+    # The cross-entropy of a logit l against a target t is softplus(l) - t l.
+    first = softplus(-real) + (1 - real_target) * real
+    return 0.5 * (first.mean() + (softplus(fake) - fake_target * fake).mean())
 
 
 def gan_generator_minimax(fake: Tensor) -> Tensor:

@@ -364,5 +364,8 @@ def test_published_numbers_are_those_of_the_papers():
                 entry.value,
                 None if math.isnan(entry.error) else entry.error,
             )
-            assert any(year in entry.source for year in ("2014", "2016", "2018")) and " et al. " in entry.source
+            assert (
+                any(year in entry.source for year in ("2014", "2016", "2017", "2018"))
+                and " et al. " in entry.source
+            )
     assert {key: found.get(key) for key in PUBLISHED} == PUBLISHED

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganbench import registry
 from ganbench.backbones import MLP, Conv
-from ganbench.layers import LeakyReLU, Maxout, Spectral, activation
+from ganbench.layers import LeakyReLU, Maxout, ReferenceNorm, Spectral, activation
 
 SHAPES = [(channels, size, size) for channels in (1, 3) for size in (8, 28, 32)]
 
@@ -85,20 +85,32 @@ def test_paper_sizes(backbone, shape, generator, critic):
     assert count(backbone.make_critic(shape)) == critic
 
 
-@pytest.mark.parametrize("backbone", [MLP(), MLP(generator_norm=False), Conv(critic_norm=True), Conv()], ids=repr)
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        MLP(),
+        MLP(generator_norm="none"),
+        MLP(generator_norm="virtual"),
+        Conv(critic_norm=True),
+        Conv(),
+        Conv(generator_norm="reference"),
+        Conv(image_conv=True),
+    ],
+    ids=repr,
+)
 def test_no_bias_stands_before_a_norm(backbone):
     norms = 0
     for network in (backbone.make_generator(10, (1, 32, 32)), backbone.make_critic((1, 32, 32))):
         flat = [m for m in network.modules() if not list(m.children()) and not isinstance(m, nn.Unflatten)]
         for layer, after in zip(flat, [*flat[1:], None], strict=True):
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                normed = isinstance(after, nn.BatchNorm1d | nn.BatchNorm2d)
+                normed = isinstance(after, nn.BatchNorm1d | nn.BatchNorm2d | ReferenceNorm)
                 assert (layer.bias is None) == normed
                 norms += normed
-    assert (
-        norms
-        == {"mlp": 2 * backbone.generator_norm, "conv": 3 + 2 * getattr(backbone, "critic_norm", 0)}[backbone.kind]
-    )
+    if backbone.kind == "mlp":
+        assert norms == (0 if backbone.generator_norm == "none" else 2)
+    else:
+        assert norms == 3 + 2 * backbone.critic_norm + backbone.image_conv
 
 
 def test_initial_weights():
@@ -195,7 +207,7 @@ def test_maxout_takes_the_largest_of_each_group():
 
 def test_activations():
     x = torch.tensor([[-1.0, 2.0]], dtype=torch.float64)
-    assert LeakyReLU()(x).tolist() == [[-0.2, 2.0]]
+    assert LeakyReLU()(x).tolist() == [[-0.2, 2.0]] and LeakyReLU(0.3)(x).tolist() == [[-0.3, 2.0]]
     expected = {
         "relu": [0.0, 2.0],
         "leaky-relu": [-0.2, 2.0],

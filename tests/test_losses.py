@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from ganbench import losses
 
@@ -72,6 +73,28 @@ def test_discriminator_at_the_optimum_is_log_2_minus_the_divergence():
     # and no common shift of the logits lowers it
     slope = sum(gradient(loss, real)) + sum(gradient(losses.gan_discriminator(real, fake), fake))
     assert slope == pytest.approx(0, abs=1e-12)
+
+
+def test_label_smoothing_moves_the_optimum_to_the_mixture_of_targets():
+    # p = (.7, .3), q = (.2, .8) on two points, as above
+    for alpha, beta in ((1.0, 0.0), (0.9, 0.0), (0.9, 0.1), (0.75, 0.3)):
+        best = [(alpha * p + beta * q) / (p + q) for p, q in ((0.7, 0.2), (0.3, 0.8))]
+        logits = torch.tensor(best, dtype=torch.float64).logit().requires_grad_()
+        real, fake = logits[[0] * 7 + [1] * 3], logits[[0] * 2 + [1] * 8]
+        loss = losses.gan_discriminator(real, fake, alpha, beta)
+        assert gradient(loss, logits) == pytest.approx([0, 0], abs=1e-12)
+        # and the loss is the cross-entropy against the soft targets
+        expected = binary_cross_entropy_with_logits(real, torch.full_like(real, alpha))
+        expected = expected + binary_cross_entropy_with_logits(fake, torch.full_like(fake, beta))
+        assert loss.item() == pytest.approx(expected.item() / 2, rel=1e-12)
+
+
+def test_hard_labels_are_the_plain_loss_bit_for_bit():
+    real, fake = torch.linspace(-30, 30, 61), torch.linspace(50, -40, 61)
+    expected = 0.5 * (softplus(-real).mean() + softplus(fake).mean())
+    assert torch.equal(losses.gan_discriminator(real, fake), expected)
+    # a confident discriminator pays for smooth labels in proportion to its logit
+    assert losses.gan_discriminator(column(800.0), column(-800.0), real_target=0.9).item() == pytest.approx(40)
 
 
 def test_only_the_minimax_cost_dies_when_the_discriminator_rejects():
