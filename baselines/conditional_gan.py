@@ -1,4 +1,4 @@
-"""Conditional GANs. Mirza and Osindero 2014, arXiv:1411.1784; projection: Miyato and Koyama 2018, arXiv:1802.05637."""
+"""Conditional GANs. Mirza and Osindero 2014, arXiv:1411.1784; Miyato and Koyama 2018, arXiv:1802.05637."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ class Config(GameConfig):
     "how D sees the class: beside the pixels, or as the inner product of its embedding with D's features"
 
 
-SGD_2014 = SGD(
-    lr=0.1, momentum=0.5, final_momentum=0.7, ramp=125_000, schedule=Decay(divisor=1.00004, floor=1e-6)
-)
+SGD_2014 = SGD(lr=0.1, momentum=0.5, final_momentum=0.7, ramp=125_000, schedule=Decay(divisor=1.00004, floor=1e-6))
 # Mirza and Osindero, section 4.1, as far as the backbone goes. The paper maps z to 200 and y to 1000 units before
 # they meet in 1200, and x to 240 and y to 50 maxout units before they meet in 240: here one layer on both takes
 # their place, with as many units. The generator has no dropout here, 0.5 there. The ramp's length is Goodfellow's.
@@ -49,9 +47,9 @@ MIRZA_2014 = {
 class ConditionalGAN(Game):
     """GAN whose generator and discriminator are told the class. Mirza and Osindero 2014, eq. 2.
 
-    The generator takes the one-hot class beside z. The discriminator takes it beside the pixels (dense backbone) or
-    as one more map per class (conv), or by projection: head(features) + <embedding(y), features>, Miyato and Koyama
-    2018, eq. 3, here with the loss of this page and without spectral norm. Generated images have uniform classes.
+    The generator takes the one-hot class beside z. The discriminator takes it beside the pixels (dense backbone),
+    as one more map per class (conv), or by projection: head(features) + <embedding(y), features>, Miyato and
+    Koyama 2018, eq. 3, here with this file's loss and without spectral norm. Generated images have uniform classes.
     """
 
     name = "conditional-gan"

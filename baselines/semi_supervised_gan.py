@@ -1,4 +1,4 @@
-"""Semi-supervised GAN with feature matching. Salimans et al. 2016, arXiv:1606.03498, section 5 and released code."""
+"""Semi-supervised GAN with feature matching. Salimans et al. 2016, arXiv:1606.03498, section 5 and code."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class SemiSupervisedGAN(Game):
                 "classification-error",
                 0.0093,
                 0.00065,
-                "Salimans et al. 2016, Table 1, 100 labels: 93 +- 6.5 errors of 10,000; +- is over 10 random choices",
+                "Salimans et al. 2016, Table 1, 100 labels: 93 +- 6.5 errors of 10,000; +- is over 10 choices",
                 note="300 epochs of batches of 100, all 60,000 training images as unlabelled ones",
             ),
         )
@@ -81,7 +81,7 @@ class SemiSupervisedGAN(Game):
         self.config: Config = config
         backbone = config.backbone
         if not isinstance(backbone, MLP) or backbone.keep or not data.classes:
-            raise ValueError("a semi-supervised game needs the mlp backbone without dropout, and data with classes")
+            raise ValueError("this game needs the mlp backbone without dropout, and data with classes")
         self.G = backbone.make_generator(config.latent, data.shape)
         self.D = backbone.make_critic(data.shape, outputs=data.classes)
         for block in self.D.blocks:
@@ -104,12 +104,12 @@ class SemiSupervisedGAN(Game):
             places = order[labels[order] == k][: self.config.labels_per_class]
             if len(places) < self.config.labels_per_class:
                 raise UserError(
-                    f"labels_per_class={self.config.labels_per_class} is more than the {len(places)} training images"
-                    f" of class {k}; ask for fewer"
+                    f"expected labels_per_class={self.config.labels_per_class} training images of class {k},"
+                    f" got {len(places)}; ask for fewer"
                 )
             chosen.append(places)
         places = torch.cat(chosen)
-        self.labelled_x, self.labelled_y = images[places].clone(), labels[places].clone()
+        self.labelled_x, self.labelled_y = images[places].to(self.labelled_x), labels[places].to(self.labelled_y)
         with torch.no_grad():
             self._start(images[order[:500]].to(self.labelled_x))
 
@@ -120,7 +120,7 @@ class SemiSupervisedGAN(Game):
             [layer] = (part for part in block.modules() if isinstance(part, WeightNorm))
             moments = layer(out)
             mean, std = moments.mean(0), moments.std(0).clamp(min=1e-6)
-            layer.gain /= std
+            layer.gain.div_(std)
             layer.bias.sub_(mean).div_(std)
             out = block(out)
 

@@ -1,4 +1,4 @@
-"""Layers that survive vmap over seeds: maxout, spectral and weight norm, and the frames of generator and critic."""
+"""Layers that survive vmap over seeds: maxout, two norms of weights, and the frames of generator and critic."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Spectral(nn.Module):
 
 
 class WeightNorm(nn.Module):
-    """A linear layer whose weights are gain * direction / |direction|, row by row. Salimans and Kingma 2016, eq. 2.
+    """A linear layer whose rows are gain * direction / |direction|. Salimans and Kingma 2016, eq. 2.
 
     Args:
         layer: gives the directions and the bias; all gains start at 1.
