@@ -43,14 +43,14 @@ class BayesianGAN(Game):
 
     Rule "sghmc": a chain's discriminators have the likelihood D(x) (1 - D(G(z))) of data and of its generators'
     images, each generator with weight 1 / J_g; its generators have D(G(z)); all to the power N, the number of
-    training images. The losses are minus log posterior / N, so that the learning rate is the paper's eta times N and
-    suits data sets of any size. The paper averages posteriors over partners, this game their logarithms: to the
-    power N, an average is all but the largest term, the partner that already loses most. All generators see the
+    training images. The losses are minus log posterior / N, so that the learning rate is the paper's eta times N
+    and suits data sets of any size. The paper averages posteriors over partners, this game their logarithms: an
+    average of N-th powers is all but its largest term, the partner that already loses most. All generators see the
     same z.
 
     Rule "released" is the authors' code for images: every discriminator meets the generators of all chains, the
-    loss is log sum exp over partners, generators also match features, and the noise hardly moves Adam. It keeps the
-    rate that the code reaches after one epoch. Each network has one noise draw per step, there one per partner.
+    loss is log sum exp over partners, generators also match features, and the noise hardly moves Adam. Its rate is
+    that of the code after one epoch. Each network has one noise draw per step, there one per partner.
 
     "gan-ensemble" is 10 chains of one pair each without prior and noise: independent GANs.
     """

@@ -49,7 +49,7 @@ class ConditionalGAN(Game):
 
     The generator takes the one-hot class beside z. The discriminator takes it beside the pixels (dense backbone),
     as one more map per class (conv), or by projection: head(features) + <embedding(y), features>, Miyato and
-    Koyama 2018, eq. 3, here with this file's loss and without spectral norm. Generated images have uniform classes.
+    Koyama 2018, eq. 3, here with this file's loss and no spectral norm. Generated images have uniform classes.
     """
 
     name = "conditional-gan"

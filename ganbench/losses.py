@@ -110,4 +110,4 @@ def langevin_force(
         temperature: T; 1 / N if the loss is a mean over N independent data.
     """
     flat = torch.cat([parameter.flatten() for parameter in parameters])
-    return (flat @ normal) * torch.as_tensor(temperature).sqrt() * math.sqrt(2 * friction / lr)
+    return (flat @ normal) * temperature**0.5 * math.sqrt(2 * friction / lr)
