@@ -114,7 +114,7 @@ def test_losses_are_those_of_the_released_code(name, weight, tiny):
         read(game, x, noise["blur_real"]),
         read(game, noise["fake"], noise["blur_fake"]),
     )
-    normaliser, softplus = (lambda l: l.logsumexp(1)), nn.functional.softplus
+    normaliser, softplus = (lambda logits: logits.logsumexp(1)), nn.functional.softplus
     known = -labelled.gather(1, game.labelled_y[places][:, None]).mean() + normaliser(labelled).mean()
     unknown = (
         -0.5 * normaliser(real).mean()
