@@ -11,11 +11,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss
 
-from ganbench.game import SGD, Adam, Constant, Count, Facts, Game, Law, NonNegative, Normal, Player, Uniform
+from ganbench.game import (
+    SGD,
+    Adam,
+    Constant,
+    Count,
+    Facts,
+    Game,
+    Law,
+    NonNegative,
+    Normal,
+    Player,
+    Uniform,
+    UserError,
+)
 from ganbench.game import Config as GameConfig
 from ganbench.layers import Critic
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating, gaussian_prior, langevin_force
-from ganbench.registry import UserError
 
 
 @dataclass(frozen=True)

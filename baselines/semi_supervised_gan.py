@@ -9,11 +9,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ganbench.game import MLP, Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, Published, Uniform
+from ganbench.game import (
+    MLP,
+    Adam,
+    Count,
+    Facts,
+    Game,
+    Law,
+    NonNegative,
+    Normal,
+    Player,
+    Published,
+    Uniform,
+    UserError,
+)
 from ganbench.game import Config as GameConfig
 from ganbench.layers import WeightNorm
 from ganbench.losses import gan_discriminator
-from ganbench.registry import UserError
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ __all__ = [
     "Published",
     "RMSprop",
     "Uniform",
+    "UserError",
 ]
 
 

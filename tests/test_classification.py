@@ -101,7 +101,7 @@ def test_condition_accuracy_needs_a_classifier_of_these_classes():
 
 
 class Painter(Game):
-    """Paints the class as a grey level, and misses it for u < 1/4; without a name, so that it is not registered."""
+    """Paints the class as a grey level and misses it for u < 1/4; not registered."""
 
     def __init__(self, data, config: Config = Config()) -> None:
         super().__init__(data, config)
