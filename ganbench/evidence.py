@@ -76,17 +76,19 @@ class RunEvidence:
 
     def _draw(self, chunk: int) -> Tensor:
         """Return one chunk of generated images in [0, 1] from its own seed stream."""
+        with torch.no_grad():
+            return self._to_pixels(self.game.sample(self._noise("sample", chunk)))
+
+    def _noise(self, purpose: str, chunk: int) -> dict[str, Tensor]:
         data = self.reference.data
         device = data.images["train"].device
-        stream = seed_stream(data.name, self.spec.model, self.spec.seed, "sample", chunk)
+        stream = seed_stream(data.name, self.spec.model, self.spec.seed, purpose, chunk)
         generator = torch.Generator(device).manual_seed(stream)
-        noise = {
+        return {
             name: law.fill(torch.empty(CHUNK, *law.shape, device=device), generator)
             for name, law in self.game.noise().items()
             if not law.training_only
         }
-        with torch.no_grad():
-            return self._to_pixels(self.game.sample(noise))
 
     def _to_pixels(self, images: Tensor) -> Tensor:
         if not images.isfinite().all():
@@ -147,6 +149,20 @@ class RunEvidence:
         classify = cast(Callable[[Tensor], Tensor], self.game.classify)
         with torch.no_grad():
             return torch.cat([classify(part) for part in self._inputs(split)])
+
+    def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
+        data = self.reference.data
+        condition = cast(Callable[[dict[str, Tensor], Tensor], Tensor], self.game.condition)
+        n = self.samples - self.samples % data.classes
+        if not n:
+            raise UserError(f"expected at least {data.classes} samples, one of each class, got {self.samples}")
+        y = torch.arange(-(-n // CHUNK) * CHUNK, device=data.images["train"].device) % data.classes
+        with torch.no_grad():
+            parts = [
+                self._to_pixels(condition(self._noise("condition", chunk), classes))
+                for chunk, classes in enumerate(y.split(CHUNK))
+            ]
+        return self.reference.extract(torch.cat(parts)[:n], extractor), y[:n]
 
     def push_forward(self, cells: int) -> tuple[Tensor, Tensor]:
         laws = {name: law for name, law in self.game.noise().items() if not law.training_only}

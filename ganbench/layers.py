@@ -1,4 +1,4 @@
-"""Layers that survive vmap over seeds: norms, maxout, minibatches, and the frames of generator and critic."""
+"""Layers that survive vmap over seeds: norms of activations and weights, maxout, minibatches, generator, critic."""
 
 from __future__ import annotations
 
@@ -127,6 +127,22 @@ class Spectral(nn.Module):
         return linear(x, weight, self.layer.bias)
 
 
+class WeightNorm(nn.Module):
+    """A linear layer whose rows are gain * direction / |direction|. Salimans and Kingma 2016, eq. 2.
+
+    Args:
+        layer: gives the directions and the bias; all gains start at 1.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.direction, self.bias = layer.weight, layer.bias
+        self.gain = nn.Parameter(torch.ones(layer.out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.gain[:, None] * nn.functional.normalize(self.direction, dim=1), self.bias)
+
+
 class LeakyReLU(nn.Module):
     """max(x, slope x)."""
 
@@ -143,6 +159,12 @@ def activation(name: Activation, pieces: int = 1) -> nn.Module:
     if name == "maxout":
         return Maxout(pieces)
     return LeakyReLU() if name == "leaky-relu" else _ACTIVATIONS[name]()
+
+
+def one_hot(y: Tensor, classes: int, like: Tensor) -> Tensor:
+    """Return (n, classes) zeros and ones of the dtype of `like` that mark the classes y, int64 (n,)."""
+    # nn.functional.one_hot reads the largest class, which vmap forbids.
+    return (y[:, None] == torch.arange(classes, device=y.device)).to(like.dtype)
 
 
 class Generator(nn.Module):

@@ -60,6 +60,9 @@ def small(name: str, backbone: dict) -> dict:
     if "width" in settings["backbone"]:
         shrunk |= {"backbone.width": 4}
     shrunk |= {key: 5 for key in ("centroids", "components") if key in settings}
+    shrunk |= {
+        key: min(2, settings[key]) for key in ("generators", "chains", "labels_per_class") if key in settings
+    }
     return model.settings(backbone, shrunk)
 
 

@@ -14,11 +14,12 @@ from torch.utils._pytree import tree_leaves
 
 from ganbench import optimisers, registry, speed
 from ganbench.datasets import Dataset
+from ganbench.draws import scale
 from ganbench.game import SGD, Adam, Config, Facts, Game, Normal, Player, RMSprop
 from ganbench.precision import float32_arithmetic
 from ganbench.registry import UserError
 from ganbench.speed import choose_engine
-from ganbench.stack import Stack
+from ganbench.stack import Stack, labels_for
 from ganbench.turn import note_bad, turns
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
@@ -40,10 +41,13 @@ def stack(
     name: str, data: Dataset, backbone: dict, seeds: Sequence[int], dtype: torch.dtype = torch.float64, **options
 ) -> Stack:
     model = registry.models.get(name)
-    settings = model.settings(
-        backbone, *([{"backbone.generator": [12], "backbone.critic": [10]}] * ("2014" in name))
-    )
-    games = [model.build(data.facts, settings, seed) for seed in seeds]
+    pinned = model.settings(backbone)
+    shrunk = {key: min(2, pinned[key]) for key in ("generators", "chains", "labels_per_class") if key in pinned}
+    if "2014" in name or "supervised" in name:
+        shrunk |= {"backbone.generator": [12], "backbone.critic": [10]}
+    games = [model.build(data.facts, model.settings(backbone, shrunk), seed) for seed in seeds]
+    for game in games:
+        game.fit(scale(data.images["train"], dtype), labels_for(game, data), 0)
     return Stack(games, seeds, data, name, BATCH, ROUNDS, dtype=dtype, **options)
 
 

@@ -61,6 +61,12 @@ class Evidence(Protocol):
     def class_logits(self, split: Split) -> Tensor:
         """Return what the run's classifier says of every image of a split, (n, classes)."""
 
+    def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
+        """Return what the extractor makes of images generated for given classes, and these, int64 (n,).
+
+        The classes come in turn and equally often; n is the largest number up to `samples` that allows it.
+        """
+
     def push_forward(self, cells: int) -> tuple[Tensor, Tensor]:
         """Return the law of a generator from one random number to one, on a fine grid of its input.
 

@@ -1,0 +1,80 @@
+"""Errors of a run's classifier, and whether images made for a class are of that class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics.averages import average
+from ganbench.metrics.inputs import matrix
+from ganbench.registry import UserError
+
+
+def hits(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return 1 where the largest logit is that of the class and 0 elsewhere, (n,) float64.
+
+    Args:
+        logits: (n, number of classes), finite; of equal logits the first counts as the largest.
+        classes: int64 (n,), each below the number of classes.
+
+    Raises:
+        UserError: shapes that differ, an unknown class, NaN or infinity.
+    """
+    logits = matrix("logits", logits)
+    if classes.shape != logits.shape[:1]:
+        raise UserError(f"expected one class for each of {len(logits)} rows of logits, got {tuple(classes.shape)}")
+    low, high = (int(bound) for bound in classes.aminmax())
+    if low < 0 or high >= logits.shape[1]:
+        raise UserError(f"expected classes from 0 to {logits.shape[1] - 1}, got {low} to {high}")
+    return (logits.argmax(dim=1) == classes).to(torch.float64)
+
+
+def _classification_error(evidence: Evidence, extractor: str) -> Score:
+    right = hits(evidence.class_logits("test"), evidence.labels("test"))
+    return average(1 - right, f"share of {len(right)} test images; the run's own classifier")
+
+
+def _condition_accuracy(evidence: Evidence, extractor: str) -> Score:
+    (_, logits), classes = evidence.conditioned(extractor)
+    count = int(classes.max()) + 1
+    if logits is None:
+        raise UserError(
+            f"extractor '{extractor}' gives no class logits, which condition-accuracy needs; use a classifier"
+        )
+    if logits.shape[1] != count:
+        raise UserError(
+            f"extractor '{extractor}' knows {logits.shape[1]} classes, the data have {count};"
+            " use a classifier of these data"
+        )
+    protocol = (
+        f"share of {len(classes)} generated images, {len(classes) // count} of each of {count} classes;"
+        f" {evidence.extractor_id(extractor)}"
+    )
+    return average(hits(logits, classes), protocol)
+
+
+register(
+    Metric(
+        "classification-error",
+        1,
+        "share of test images that the model's classifier gets wrong; Salimans et al. 2016",
+        "classify",
+        "lower",
+        "no",
+        "",
+        _classification_error,
+    )
+)
+register(
+    Metric(
+        "condition-accuracy",
+        1,
+        "share of generated images that a classifier puts into the class asked for",
+        "condition",
+        "higher",
+        "logits",
+        "",
+        _condition_accuracy,
+    )
+)
