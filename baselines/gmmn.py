@@ -24,8 +24,6 @@ class Config(GameConfig):
     "size of z ~ U(-1, 1)"
     bandwidths: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
     "sigma of the kernels exp(-|x - y|^2 / (2 sigma)), not squared; x are pixels in [0, 1], vectors as they are"
-    scale: float = 1.0
-    "factor of the loss"
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,9 @@ def _parzen(value: float) -> tuple[Published, ...]:
 class GMMN(Game):
     """Generator that minimises the root of the biased squared MMD to the data. Li et al. 2015, eq. 3 and 5.
 
-    The released code divides the learning rate by 10 and raises the momentum to .99 after a quarter of its rounds,
-    which leaves rate / (1 - momentum) as it was; "gmmn-2015" keeps both constant, and torch's initial weights.
+    The released code multiplies the loss by 1000 and divides it by its 1000 samples. After a quarter of the rounds
+    it divides the rate by 10 and raises the momentum to .99, which leaves rate / (1 - momentum) as it was;
+    "gmmn-2015" keeps both constant, and starts at the library's weights.
     """
 
     name = "gmmn"
@@ -71,7 +70,6 @@ class GMMN(Game):
         "gmmn-2015": {
             "backbone": MLP(generator=(64, 256, 256, 1024), generator_norm=False),
             "generator.optimiser": SGD(2.0, momentum=0.9),
-            "scale": 1000.0,
         },
     }
     published = {"gmmn-2015": _parzen(147)}
@@ -99,8 +97,8 @@ class GMMN(Game):
         return (x.flatten(1) + 1) / 2 if self.data.bounded else x
 
     def discrepancy(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the scaled root of the biased squared MMD between two batches of vectors."""
-        return self.config.scale * mmd(lambda squared: gaussian(squared, self.config.bandwidths), x, y)
+        """Return the root of the biased squared MMD between two batches of vectors."""
+        return mmd(lambda squared: gaussian(squared, self.config.bandwidths), x, y)
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         return self.discrepancy(self.units(x), self.units(noise["fake"]))

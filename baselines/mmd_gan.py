@@ -1,9 +1,9 @@
-"""MMD-GANs: kernels on learned codes. Li et al. 2017, arXiv:1705.08584; Binkowski et al. 2018, arXiv:1801.01401."""
+"""MMD-GANs, with kernels on learned codes: Li et al. 2017, arXiv:1705.08584; Binkowski et al. 2018."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -52,7 +52,8 @@ class MMDGAN(Game):
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.encoder = config.backbone.make_critic(data.shape, outputs=config.codes)
-        self.decoder = config.backbone.make_generator(config.codes, data.shape)
+        # A norm would hide the mean code from the decoder, and so from every gradient.
+        self.decoder = replace(config.backbone, generator_norm=False).make_generator(config.codes, data.shape)
 
     def noise(self) -> dict[str, Law]:
         return {"z": Normal(self.config.latent)}

@@ -15,18 +15,23 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     precise = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):  # the difference of large products needs all digits
         x, y = x.to(precise), y.to(precise)
+        centre = y.detach().mean(0)  # far from the origin, squares would hide small distances
+        x, y = x - centre, y - centre
         squared = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
         return squared.clamp(min=0)
 
 
 def gaussian(squared: Tensor, variances: Sequence[float]) -> Tensor:
-    """Sum of exp(-|x - y|^2 / (2 v)) over the variances v, elementwise in squared distances."""
-    return torch.stack([(-squared / (2 * v)).exp() for v in variances]).sum(0)
+    """Sum of exp(-|x - y|^2 / (2 v)) - 1 over the variances v, elementwise in squared distances.
+
+    The discrepancy does not see the constant; without it, that of very near samples keeps its digits.
+    """
+    return torch.stack([torch.expm1(-squared / (2 * v)) for v in variances]).sum(0)
 
 
 def rational_quadratic(squared: Tensor, alphas: Sequence[float]) -> Tensor:
-    """Sum of (1 + |x - y|^2 / (2 a))^-a over the alphas a. Binkowski et al. 2018."""
-    return torch.stack([(1 + squared / (2 * a)) ** -a for a in alphas]).sum(0)
+    """Sum of (1 + |x - y|^2 / (2 a))^-a - 1 over the alphas a. Binkowski et al. 2018; constant as above."""
+    return torch.stack([torch.expm1(-a * torch.log1p(squared / (2 * a))) for a in alphas]).sum(0)
 
 
 def mmd2(kernel: Kernel, x: Tensor, y: Tensor, unbiased: bool = False) -> Tensor:

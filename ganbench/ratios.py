@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ganbench.kernels import gaussian, squared_distances
+from ganbench.kernels import squared_distances
 from ganbench.registry import UserError
 
 Function = Callable[[Tensor], Tensor]
@@ -83,7 +83,7 @@ def ulsif(
         raise UserError(f"bandwidth and ridge must be > 0, got {bandwidth} and {ridge}; raise them")
 
     def basis(x: Tensor) -> Tensor:
-        return gaussian(squared_distances(x, centres), [bandwidth**2])
+        return (-squared_distances(x, centres) / (2 * bandwidth**2)).exp()
 
     of_fake = basis(fake)
     second = of_fake.T @ of_fake / len(fake) + ridge * torch.eye(len(centres)).to(of_fake)
