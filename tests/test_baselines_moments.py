@@ -209,14 +209,14 @@ def two_modes(n: int) -> Tensor:
     ("name", "settings", "rounds", "steps"),
     [
         ("gmmn", {"bandwidths": [0.1, 0.5, 2.0]}, 300, 1),
-        ("mmd-gan-gp", {"latent": 4}, 200, 3),
+        ("mmd-gan-gp", {"latent": 4}, 120, 2),
     ],
 )
 def test_models_find_both_modes(name, settings, rounds, steps):
     x = two_modes(2000)
     game = build(name, (2,), **settings)
     before = mmd2(unit, x, samples(game), unbiased=True)
-    train(game, x, rounds, 100, steps=steps)
+    train(game, x, rounds, 64, rate=4e-3, steps=steps)
     made = samples(game)
     assert mmd2(unit, x, made, unbiased=True) < 0.15 * before
     left = ((made[:, 0] + 2).abs() < 1).float().mean()
