@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from ganbench import registry
+from ganbench.datasets import Dataset
 from ganbench.datasets import densities as sets
 from ganbench.datasets.laws import Mixture1d
+from ganbench.evidence import Reference, RunEvidence
 from ganbench.metrics.densities import bin_masses, divergences, quantile_edges, wasserstein1
 from ganbench.noise import Normal
 from ganbench.registry import UserError
@@ -132,7 +135,11 @@ def test_a_generator_that_misses_half_the_truth_has_infinite_kl_and_js_of_its_ow
     law = sets.LAWS["two-gaussians-1d"][1]
     values = (2 + 0.5 * H).clamp(min=0.001)
     kl = score("kl", values, law)
-    assert math.isnan(kl.value) and kl.detail == "infinite: the generator never reaches 50 % of the true mass"
+    assert (
+        math.isnan(kl.value)
+        and math.isnan(kl.std_error)
+        and kl.detail == "infinite: the generator never reaches 50 % of the true mass"
+    )
     assert score("reverse-kl", values, law).value == pytest.approx(math.log(2), abs=0.01)
     p, q = torch.tensor([0.5, 0.5]).double(), torch.tensor([0.0, 1.0]).double()
     expected = 0.25 * math.log(2) + 0.25 * math.log(2 / 3) + 0.5 * math.log(4 / 3)
@@ -146,6 +153,32 @@ def test_one_pass_over_the_generator_serves_all_four_and_the_protocol_says_what_
         made = registry.metrics.get(name).compute(evidence, "")
         assert "400000 cells" in made.protocol and "float64" in made.protocol
     assert evidence.passes == [400_000]
+
+
+class Exp(torch.nn.Module):
+    """A game of one number that is the exponential of its noise."""
+
+    data = SimpleNamespace(shape=(1,), bounded=False)
+
+    def noise(self) -> dict[str, Normal]:
+        return {"z": Normal(1)}
+
+    def sample(self, noise: dict[str, Tensor]) -> Tensor:
+        return noise["z"].exp()
+
+
+def test_the_law_of_a_game_is_read_off_its_generator() -> None:
+    splits = {split: torch.ones(2, 1) for split in ("train", "validation", "test")}
+    law = sets.LAWS["implicit-exp"][1]
+    evidence = RunEvidence(Exp(), SimpleNamespace(samples=10), Reference(Dataset("d", splits, truth=law)))
+    assert abs(registry.metrics.get("kl").compute(evidence, "").value) < 1e-6
+    assert registry.metrics.get("w1-exact").compute(evidence, "").value < 1e-6
+
+
+def test_a_generator_that_jumps_everywhere_is_refused() -> None:
+    random = torch.rand(400_001, generator=torch.Generator().manual_seed(0)).double()
+    with pytest.raises(UserError, match="jumps at nearly every input"):
+        score("kl", random, Mixture1d([1.0], [0.5], [0.05]))
 
 
 def test_vectors_are_a_user_error() -> None:

@@ -24,6 +24,9 @@ TAIL = 1e-12
 FLAT = 1e-12
 "a cell whose outputs differ by at most this share of the whole range is an atom"
 
+MOST_CUTS = 20_000_000
+"pairs of a cell and a bin that it reaches into; a continuous generator has a few for each edge"
+
 
 def bin_masses(values: Tensor, masses: Tensor, edges: Tensor) -> tuple[Tensor, float]:
     """Return the probability of each bin, (b,) float64, and the probability that sits on single points.
@@ -32,6 +35,9 @@ def bin_masses(values: Tensor, masses: Tensor, edges: Tensor) -> tuple[Tensor, f
         values: (cells + 1,) float64, the generator at the edges of the cells of its input.
         masses: (cells,) float64, the probability of each cell.
         edges: (b + 1,) float64, rising; the outer ones may be infinite. A bin holds its lower edge.
+
+    Raises:
+        UserError: the generator is so far from continuous that nearly every cell covers many bins.
     """
     low, high = torch.minimum(values[:-1], values[1:]), torch.maximum(values[:-1], values[1:])
     width = high - low
@@ -46,6 +52,8 @@ def bin_masses(values: Tensor, masses: Tensor, edges: Tensor) -> tuple[Tensor, f
     # The few cells that reach over an edge are cut there: one row per cell and bin.
     cut = (~one).nonzero()[:, 0]
     count = last[cut] - first[cut] + 1
+    if int(count.sum()) > MOST_CUTS:
+        raise UserError("the generator jumps at nearly every input: its density cannot be read off a grid; use w1")
     cell = cut.repeat_interleave(count)
     start = (count.cumsum(0) - count).repeat_interleave(count)
     into = first[cell] + torch.arange(len(cell)) - start
@@ -122,7 +130,8 @@ def _measure(evidence: Evidence, extractor: str, kind: str) -> Score:
     if math.isinf(value):
         empty = float((q == 0).double().mean())
         value, detail = math.nan, f"infinite: the generator never reaches {100 * empty:.3g} % of the true mass"
-    return Score(value, 0.0, CELLS, f"{protocol}; {BINS} bins of equal true probability; float64", detail)
+    error = math.nan if math.isnan(value) else 0.0
+    return Score(value, error, CELLS, f"{protocol}; {BINS} bins of equal true probability; float64", detail)
 
 
 for _name, _unit, _summary in (

@@ -53,10 +53,10 @@ def _found(evidence: Evidence) -> tuple[Tensor, Tensor, Modes, str]:
         raise UserError("the law of this dataset has no known modes; use ring, grid or another mixture")
     nearest, high = nearest_modes(evidence.fake(SAMPLES).cpu(), modes)
     counts = nearest[high].bincount(minlength=len(modes.centres))
-    distance = "root mean square over dimensions" if modes.per_dimension else "Euclidean"
+    distance = "root mean square over dimensions" if modes.per_dimension else "Euclidean distance"
     protocol = (
         f"first {SAMPLES} generated samples; {len(modes.centres)} modes; high quality: nearest centre at less"
-        f" than {DEVIATIONS:g} standard deviations of {modes.spread:.4g}, {distance} distance; float64"
+        f" than {DEVIATIONS:g} standard deviations of {modes.spread:.4g}, {distance}; float64"
     )
     return counts, high, modes, protocol
 

@@ -6,7 +6,6 @@ import math
 from functools import partial
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
@@ -82,6 +81,8 @@ def mmd_test(x: Tensor, y: Tensor, permutations: int, sigma: float) -> tuple[flo
 
 def wasserstein1(distances: Tensor) -> float:
     """Return the mean cost of the cheapest matching, given the distances (n, n) of equally many samples."""
+    from scipy.optimize import linear_sum_assignment  # here, because lists of metrics need no SciPy
+
     rows, columns = linear_sum_assignment(distances.numpy())
     return float(distances[rows, columns].mean())
 
