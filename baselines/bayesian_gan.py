@@ -58,7 +58,7 @@ class BayesianGAN(Game):
     training images. The losses are minus log posterior / N, so that the learning rate is the paper's eta times N
     and suits data sets of any size. The paper averages posteriors over partners, this game their logarithms: an
     average of N-th powers is all but its largest term, the partner that already loses most. All generators see the
-    same z.
+    same z. The losses in the log include the random term that makes the noise, so they scatter.
 
     Rule "released" is the authors' code for images: every discriminator meets the generators of all chains, the
     loss is log sum exp over partners, generators also match features, and the noise hardly moves Adam. Its rate is
