@@ -34,7 +34,7 @@ MIRZA_2014 = {
         generator=(1200, 1200),
         critic=(290, 240),
         critic_activation="maxout",
-        generator_norm=False,
+        generator_norm="none",
         keep=(1.0, 0.5, 0.5),
     ),
     "prior": "uniform",

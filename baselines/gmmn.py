@@ -68,7 +68,7 @@ class GMMN(Game):
     variants = {
         "gmmn": {},
         "gmmn-2015": {
-            "backbone": MLP(generator=(64, 256, 256, 1024), generator_norm=False),
+            "backbone": MLP(generator=(64, 256, 256, 1024), generator_norm="none"),
             "generator.optimiser": SGD(2.0, momentum=0.9),
         },
     }
@@ -112,7 +112,7 @@ class GMMNAE(GMMN):
     """
 
     name = "gmmn-ae"
-    variants = {"gmmn-ae": {"backbone": MLP(generator=(64, 256, 256, 1024), generator_norm=False)}}
+    variants = {"gmmn-ae": {"backbone": MLP(generator=(64, 256, 256, 1024), generator_norm="none")}}
     published = {"gmmn-ae": _parzen(282)}
     config: CodeConfig
 

@@ -56,5 +56,5 @@ class KMeansCentroids(Game):
         self.centres = centres.reshape(count, *images.shape[1:])
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
-        index = (noise["place"][:, 0].double() * len(self.centres)).long()
+        index = (noise["place"][:, 0].double() * len(self.centres)).long().clamp(max=len(self.centres) - 1)
         return self.centres[index]

@@ -53,7 +53,7 @@ class MMDGAN(Game):
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.encoder = config.backbone.make_critic(data.shape, outputs=config.codes)
         # A norm would hide the mean code from the decoder, and so from every gradient.
-        self.decoder = replace(config.backbone, generator_norm=False).make_generator(config.codes, data.shape)
+        self.decoder = replace(config.backbone, generator_norm="none").make_generator(config.codes, data.shape)
 
     def noise(self) -> dict[str, Law]:
         return {"z": Normal(self.config.latent)}

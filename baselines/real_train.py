@@ -49,6 +49,6 @@ class RealTrain(Game):
         self.images = ((images + 1) * 127.5).round().to(torch.uint8) if self.data.bounded else images
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
-        index = (noise["place"][:, 0].double() * len(self.images)).long()
+        index = (noise["place"][:, 0].double() * len(self.images)).long().clamp(max=len(self.images) - 1)
         images = self.images[index].to(noise["place"].dtype)
         return images / 127.5 - 1 if self.data.bounded else images

@@ -1,4 +1,4 @@
-"""Layers that survive vmap over seeds: norms of activations and weights, maxout, minibatches, generator, critic."""
+"""Layers that survive vmap over seeds: norms, maxout, minibatches, and the frames of generator and critic."""
 
 from __future__ import annotations
 

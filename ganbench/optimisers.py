@@ -91,8 +91,8 @@ def foresee(
     beta1, beta2 = rule.betas
     averages = [beta1 * old + (1 - beta1) * g for old, g in zip(state["average"], gradients, strict=True)]
     count = state["count"][0] + 1
-    steps = count.to(parameters[0].dtype)
-    bias1, bias2 = 1 - beta1**steps, (1 - beta2**steps).sqrt()
+    taken: Tensor = count.to(parameters[0].dtype)
+    bias1, bias2 = 1 - beta1**taken, (1 - beta2**taken).sqrt()
     moved = [
         p - lr * (m / bias1) / (r / bias2 + EPSILON)
         for p, m, r in zip(parameters, averages, root(squares), strict=True)
