@@ -207,11 +207,13 @@ def expand(
         if key in own and model not in ("*", *names):
             raise UserError(f"--set {key}: {model} is not among the models of this run")
     plan: dict[str, list[RunSpec]] = {}
-    known = {name: registry.models.get(name).settings(suite.backbone) for name in names}
+    known = {name: registry.models.get(name).settings(suite.backbone) for name in {*names, *_chosen(suite, ())}}
     for key in (*suite.settings, *chosen.settings, *own):
         model, _, path = key.partition(".")
-        if model == "*" and not any(path.partition(".")[0] in settings for settings in known.values()):
-            raise suggest("setting of all models", path, sorted({field for s in known.values() for field in s}))
+        reach = names if key in own else list(known)
+        fields = {field for name in reach for field in known[name]}
+        if model == "*" and path.partition(".")[0] not in fields:
+            raise suggest("setting of all models", path, sorted(fields))
     for name in names:
         registered: Model = registry.models.get(name)
         layers = (_overrides(level, name, known[name]) for level in (suite.settings, chosen.settings, own))
