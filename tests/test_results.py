@@ -5,10 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ganbench import registry
 from ganbench.leaderboard import load_rows
 from ganbench.publish import BLOCK, refresh_readme, reported, write_leaderboards
-from ganbench.suite import read_suite
+from ganbench.suite import expand, read_suite
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -36,10 +35,12 @@ def test_rows_are_complete_and_say_where_they_come_from(scores: Path) -> None:
     suite = read_suite(rows["suite"].iat[0])
     budget = suite.budgets[rows["budget"].iat[0]]
     assert scores.stem == f"{suite.name}-v{suite.version}-{rows['budget'].iat[0]}"
-    assert set(rows["model"]) == set(registry.models.names())
+    assert set(rows["dataset"]) <= set(suite.datasets)
+    for _, own in rows.groupby("dataset"):
+        assert set(own["model"]) == set(expand(suite, rows["budget"].iat[0]))
     assert set(rows["metric"]) == set(suite.metrics)
-    assert (rows.groupby(["model", "metric"])["seed"].nunique() >= budget.seeds).all()
-    assert not rows.duplicated(["model", "config_hash", "metric", "seed"]).any()
+    assert (rows.groupby(["dataset", "model", "metric"])["seed"].nunique() >= budget.seeds).all()
+    assert not rows.duplicated(["dataset", "model", "config_hash", "metric", "seed"]).any()
     assert rows["provenance"].str.contains("trained on").all()
     measured = rows["status"] == "measured"
     assert rows.loc[~measured, "value"].isna().all() and (rows.loc[~measured, "reason"] != "").all()
