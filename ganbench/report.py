@@ -12,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from ganbench.comparison import comparison, labels, number
 from ganbench.leaderboard import TABLE
 
 FORMATS = ("rich", "md", "csv", "html", "latex")
@@ -29,24 +30,12 @@ LEGEND = (
 )
 
 
-def number(mean: float, half: float = math.nan) -> str:
-    """Return a mean to the two digits that its interval supports, as "3.210 ± 0.042"; a dash for NaN."""
-    if math.isnan(mean):
-        return "–"
-    if not math.isfinite(half) or half == 0:
-        return f"{mean:.4g}"
-    if half < 1e-6 or max(abs(mean), half) >= 1e6:
-        return f"{mean:.4g} ± {half:.2g}"
-    digits = max(0, 1 - math.floor(math.log10(half)))
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
-
-
 def tables(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, list[str]]]:
     """Yield (title, wide table of text, comparison with published numbers, footnotes) of each leaderboard."""
     for key, part in frame.groupby(TABLE, sort=True):
         suite, version, budget, dataset, league = key
         title = f"{suite} v{version}, budget {budget}, {dataset}, {league}"
-        yield title, _wide(part), _comparison(part), _footnotes(part)
+        yield title, _wide(part), comparison(part), _footnotes(part)
 
 
 def _columns(part: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -62,7 +51,7 @@ def _columns(part: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 def _wide(part: pd.DataFrame) -> pd.DataFrame:
     """Return one line per model, sorted by the first metric: best model first, references last."""
-    headings, labels = _columns(part), _labels(part)
+    headings, names = _columns(part), labels(part)
     first = next(iter(headings))
     models: dict[tuple[str, str], dict[tuple[str, str], Any]] = {}
     for row in part.itertuples():
@@ -74,7 +63,7 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
         role = own[0].role
         line = {
             f"rank by {first[0].partition('@')[0]}": _rank(lead) if role == "model" else role,
-            "model": labels[model, config],
+            "model": names[model, config],
             "seeds": f"{max(row.measured for row in own)}/{max(row.seeds for row in own)}",
         }
         for place, heading in headings.items():
@@ -83,16 +72,6 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
         order = 0.0 if missing else (lead.mean if lead.better == "lower" else -lead.mean)
         lines.append(((role != "model", missing, order), line))
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])])
-
-
-def _labels(part: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Return (model, config hash) -> name, with the hash where a model stands there with several settings."""
-    pairs = part[["model", "config_hash"]].drop_duplicates()
-    several = pairs["model"].duplicated(keep=False)
-    return {
-        (model, config): f"{model} ({config})" if twin else model
-        for (model, config), twin in zip(pairs.itertuples(index=False), several, strict=True)
-    }
 
 
 def _rank(row: object) -> str:
@@ -111,33 +90,6 @@ def _cell(row: object) -> str:
     return number(row.mean, row.high - row.mean)  # type: ignore[attr-defined]
 
 
-def _comparison(part: pd.DataFrame) -> pd.DataFrame:
-    """Return ours beside the published numbers, and whether ours reproduces them."""
-    lines, labels = [], _labels(part)
-    for row in part[part["published"].notna()].itertuples():
-        half = row.high - row.mean
-        if row.comparable is not True:
-            verdict = "not comparable"
-        elif math.isnan(row.mean):
-            verdict = "no value"
-        else:
-            slack = 0.0 if math.isnan(row.published_error) else row.published_error
-            reach = (0.0 if math.isnan(half) else half) + slack
-            verdict = "reproduces" if abs(row.gap) <= reach else "does not reproduce"
-        lines.append(
-            {
-                "model": labels[row.model, row.config_hash],
-                "metric": row.metric,
-                "ours": number(row.mean, half),
-                "published": number(row.published, row.published_error),
-                "gap": "–" if math.isnan(row.gap) else f"{row.gap:+.4g}",
-                "verdict": verdict,
-                "source and differences": "; ".join(text for text in (row.source, row.note) if text),
-            }
-        )
-    return pd.DataFrame(lines)
-
-
 def _footnotes(part: pd.DataFrame) -> list[str]:
     """Return the legend, the protocol of each column, and what diverged or is missing and why."""
     notes = [LEGEND]
@@ -151,8 +103,8 @@ def _footnotes(part: pd.DataFrame) -> list[str]:
     for (metric, caution), group in doubtful.groupby(["metric", "caution"], sort=False):
         notes.append(f"{metric}, {caution}: {', '.join(dict.fromkeys(group['model']))}")
     lost = part[(part["measured"] < part["seeds"]) & (part["reason"] != "")]
-    labels = _labels(part)
-    lost = lost.assign(model=[labels[pair] for pair in zip(lost["model"], lost["config_hash"], strict=True)])
+    names = labels(part)
+    lost = lost.assign(model=[names[pair] for pair in zip(lost["model"], lost["config_hash"], strict=True)])
     for (model, reason), group in lost.groupby(["model", "reason"], sort=False):
         if group["diverged"].any():
             row = group.iloc[0]
@@ -172,8 +124,8 @@ def render(frame: pd.DataFrame, form: str, console: Console | None = None) -> st
         _print(frame, console or Console())
         return ""
     text = io.StringIO()
-    for title, wide, comparison, notes in tables(frame):
-        parts = [wide] + ([comparison] if len(comparison) else [])
+    for title, wide, beside, notes in tables(frame):
+        parts = [wide] + ([beside] if len(beside) else [])
         if form == "md":
             text.write(f"## {title}\n\n")
             for table in parts:
@@ -199,7 +151,7 @@ def _latex(table: pd.DataFrame, title: str) -> str:
 
 def _print(frame: pd.DataFrame, console: Console) -> None:
     """Print to a terminal, folding the metrics into several tables where it is too narrow for one."""
-    for title, wide, comparison, notes in tables(frame):
+    for title, wide, beside, notes in tables(frame):
         heads, metrics = list(wide.columns[:3]), list(wide.columns[3:])
         room = console.width - sum(_width(wide, name) for name in heads) - 1
         block: list[str] = []
@@ -211,8 +163,8 @@ def _print(frame: pd.DataFrame, console: Console) -> None:
             block.append(name)
         for names in blocks:
             console.print(_rich(wide[heads + names], title))
-        if len(comparison):
-            _print_comparison(comparison, console)
+        if len(beside):
+            _print_comparison(beside, console)
         for note in notes:
             console.print(note, style="dim", highlight=False, markup=False)
 
@@ -224,8 +176,9 @@ def _print_comparison(table: pd.DataFrame, console: Console) -> None:
         console.print(_rich(table, title))
         return
     console.print(title, style="italic")
-    for model, metric, ours, published, gap, verdict, source in table.itertuples(index=False):
-        line = f"{model} {metric}: ours {ours}, published {published}, gap {gap}: {verdict}; {source}"
+    for model, metric, ours, published, gap, verdict, order, source in table.itertuples(index=False):
+        said = f"{verdict}, order {order}" if order else verdict
+        line = f"{model} {metric}: ours {ours}, published {published}, gap {gap}: {said}; {source}"
         console.print(line, highlight=False, markup=False)
 
 

@@ -191,6 +191,21 @@ def test_verdict(values: list[float], other: dict[str, object], verdict: str) ->
     assert list(comparison["verdict"]) == [verdict]
 
 
+def test_order_of_pairs_is_judged_where_intervals_part() -> None:
+    """Published a < b < c < d; ours a < b, c below both, d uncertain; another paper is not mixed in."""
+    numbers = {"a": (1.0, 0.01), "b": (2.0, 0.01), "c": (0.5, 0.01), "d": (1.5, 5.0)}
+    rows = [row for name, (mean, s) in numbers.items() for row in seeds(name, [mean - s, mean, mean + s])]
+    table = pd.concat(
+        [published(model=name, value=float(i), source="One et al. 2001, Table 1") for i, name in enumerate("abcd")]
+        + [published(model="a", value=9.0, source="Two et al. 2002")]
+    )
+    ((_, _, found, _),) = tables(aggregate(pd.DataFrame(rows), table))
+    order = {(row.model, row.published): row.order for row in found.itertuples()}
+    assert order["a", "0"] == order["b", "1"] == "agrees 1, contradicts 1, open 1"
+    assert order["c", "2"] == "contradicts 2, open 1" and order["d", "3"] == "open 3"
+    assert order["a", "9"] == ""
+
+
 def test_verdict_without_a_value() -> None:
     board = aggregate(pd.DataFrame([lost("a", "diverged", "NaN")]), published())
     ((_, _, comparison, _),) = tables(board)
