@@ -368,6 +368,6 @@ def test_published_numbers_are_those_of_the_papers():
                 entry.value,
                 None if math.isnan(entry.error) else entry.error,
             )
-            assert any(year in entry.source for year in ("2014", "2016", "2017", "2018"))
+            assert any(year in entry.source for year in ("2014", "2015", "2016", "2017", "2018"))
             assert " et al. " in entry.source or " and " in entry.source
     assert {key: found.get(key) for key in PUBLISHED} == PUBLISHED
