@@ -14,7 +14,7 @@ from ganbench.metrics.inputs import matrix, pair
 from ganbench.registry import UserError
 
 MMD_SAMPLES, MMD_PERMUTATIONS = 2000, 500
-W1_SAMPLES, W1_TEST_SAMPLES, W1_PERMUTATIONS = 1000, 250, 199
+W1_SAMPLES, W1_TEST_SAMPLES, W1_PERMUTATIONS = 500, 250, 199
 SEED = 0
 "seed of the permutations; has nothing to do with the seeds of models"
 
