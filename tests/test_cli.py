@@ -512,3 +512,36 @@ def test_ctrl_c_stops_with_one_line(suite: Path, tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, err
     assert err == "ganbench: stopped; run the same command again to go on\n"
+
+
+def test_a_suite_of_several_datasets_runs_them_all_or_those_asked_for(tmp_path, ganbench):
+    text = """
+name = "several"
+version = 1
+summary = "two laws"
+datasets = ["ring", "implicit-exp"]
+metrics = ["w1"]
+models = ["gan", "real-train"]
+
+[backbone]
+kind = "mlp"
+generator = [8]
+critic = [8]
+
+[budgets.quick]
+rounds = 3
+seeds = 1
+batch = 16
+samples = 300
+"""
+    (tmp_path / "several.toml").write_text(text, encoding="utf-8")
+    arguments = ("run", "--suite", tmp_path / "several.toml", "--out", tmp_path / "runs", "--device", "cpu")
+    one = ganbench(*arguments, "--dataset", "ring")
+    assert one.code == 0 and "trained 2 of 2 runs" in one.out and "gan: trained 1 runs" in one.out
+    both = ganbench(*arguments)
+    assert both.code == 0, both.err
+    assert "trained 2 of 4 runs" in both.out and "gan on implicit-exp: trained 1 runs" in both.out
+    for name in ("ring", "implicit-exp"):
+        assert f"several v1, budget quick, {name}, unlabelled" in both.out
+    assert "nothing to train" in ganbench(*arguments, "--workers", "2").out
+    assert "unknown dataset 'rin'; did you mean ring" in ganbench(*arguments, "--dataset", "rin").err

@@ -264,3 +264,21 @@ def test_more_seeds_keep_the_first_ones(text: str, tmp_path: Path) -> None:
 def test_defaults_of_a_budget() -> None:
     budget = from_json(Budget, {"rounds": 1, "seeds": 1})
     assert (budget.batch, budget.samples, budget.ema, budget.settings) == (100, 10_000, 0.0, {})
+
+
+def test_a_setting_for_all_reaches_those_that_have_it(tmp_path: Path, text: str) -> None:
+    suite = made(tmp_path / "a.toml", text + '[settings]\n"*.latent" = 5\n"*.decoder" = "gaussian"\n')
+    plan = expand(suite, "quick")
+    assert plan["gan"][0].settings["latent"] == plan["vae"][0].settings["latent"] == 5
+    assert plan["vae"][0].settings["decoder"] == "gaussian" and "decoder" not in plan["gan"][0].settings
+    assert "latent" not in plan["real-train"][0].settings
+    assert expand(suite, "quick", ["gan"])["gan"] == plan["gan"]  # a part of the models changes nothing
+    with pytest.raises(UserError, match="unknown setting of all models 'decoder'"):
+        expand(suite, "quick", ["gan"], assignments=[("*", "decoder", "gaussian")])
+
+
+def test_snapshots_are_part_of_a_specification(tmp_path: Path, text: str) -> None:
+    suite = made(tmp_path / "a.toml", text.replace("samples = 200", "samples = 200\nsnapshots = 4"))
+    assert expand(suite, "quick")["gan"][0].snapshots == 4
+    with pytest.raises(UserError, match="snapshots"):
+        made(tmp_path / "b.toml", text.replace("samples = 200", "samples = 200\nsnapshots = -1"))

@@ -128,7 +128,7 @@ def test_protocols_name_counts_and_give_the_same_again(name: str) -> None:
     start = time.perf_counter()
     score = compute(name, evidence)
     assert time.perf_counter() - start < 30  # about 3 seconds at most on an idle core
-    n = {"mmd": 2000, "mmd-p": 2000, "w1": 1000, "w1-p": 250}[name]
+    n = {"mmd": 2000, "mmd-p": 2000, "w1": 500, "w1-p": 250}[name]
     assert score.n == n and f"first {n} generated and first {n} test samples" in score.protocol
     assert "float64" in score.protocol and compute(name, evidence) == pytest.approx(score, nan_ok=True)
     if name.endswith("-p"):
