@@ -60,9 +60,9 @@ class Work:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps still to take, of all players and seeds."""
-        settings = self.specs[0].settings.values()
-        steps = sum(part.get("steps", 0) for part in settings if isinstance(part, dict))
+        """Optimiser steps still to take, of all players and seeds, foreseen ones included."""
+        players = [part for part in self.specs[0].settings.values() if isinstance(part, dict) and "steps" in part]
+        steps = sum(player["steps"] * (1 + player["unroll"]) for player in players)
         return steps * self.specs[0].rounds * len(self.untrained())
 
     def untrained(self) -> list[RunSpec]:
