@@ -15,7 +15,7 @@ from ganbench.game import Facts, Game
 from ganbench.kernels import gaussian, mmd, mmd2, rational_quadratic, squared_distances
 from ganbench.registry import UserError
 
-MLP = {"kind": "mlp", "generator": [32, 32], "critic": [32, 32], "generator_norm": False}
+MLP = {"kind": "mlp", "generator": [32, 32], "critic": [32, 32], "generator_norm": "none"}
 
 
 def normal(n: int, d: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:

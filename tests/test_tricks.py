@@ -15,7 +15,7 @@ from ganbench.registry import UserError
 from ganbench.stack import Stack
 from ganbench.turn import Turn
 
-DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": False}
+DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none"}
 SPLITS = ("train", "validation", "test")
 
 

@@ -15,7 +15,7 @@ from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
 from ganbench.stack import Stack
 from ganbench.turn import Turn
 
-DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": False, "critic_activation": "tanh"}
+DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none", "critic_activation": "tanh"}
 FOREIGN = {"latent": 5, "generator.optimiser": {"kind": "sgd", "lr": 1.0}}  # a step then is minus the gradient
 
 
