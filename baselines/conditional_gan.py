@@ -9,7 +9,21 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, SGD, Adam, Count, Decay, Facts, Game, Law, Normal, Player, Published, Uniform
+from ganbench.game import (
+    MLP,
+    SGD,
+    Adam,
+    Count,
+    Decay,
+    Facts,
+    Game,
+    Law,
+    Normal,
+    Player,
+    Published,
+    Uniform,
+    UserError,
+)
 from ganbench.game import Config as GameConfig
 from ganbench.layers import one_hot
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
@@ -21,7 +35,7 @@ class Config(GameConfig):
     "size of z"
     prior: Literal["normal", "uniform"] = "normal"
     "law of z: N(0, 1) or U(0, 1)"
-    critic: Literal["concatenation", "projection"] = "concatenation"
+    judge: Literal["concatenation", "projection"] = "concatenation"
     "how D sees the class: beside the pixels, or as the inner product of its embedding with D's features"
 
 
@@ -60,7 +74,7 @@ class ConditionalGAN(Game):
     )
     variants = {
         "conditional-gan": {},
-        "conditional-gan-projection": {"critic": "projection"},
+        "conditional-gan-projection": {"judge": "projection"},
         "conditional-gan-2014": MIRZA_2014,
     }
     published = {
@@ -85,7 +99,7 @@ class ConditionalGAN(Game):
         backbone, shape, classes = config.backbone, data.shape, data.classes
         self.G = backbone.make_generator(config.latent + classes, shape)
         self.maps = backbone.kind == "conv"
-        if config.critic == "projection":
+        if config.judge == "projection":
             self.D = backbone.make_critic(shape)
             if self.D.mask_size:
                 raise ValueError("the projection critic needs a backbone without dropout")
@@ -95,6 +109,9 @@ class ConditionalGAN(Game):
             self.D = backbone.make_critic((shape[0] + classes, *shape[1:]))
         else:
             self.D = backbone.make_critic((data.mean.numel() + classes,))
+
+    def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
+        raise UserError("feature_matching needs a critic of images alone; that of a conditional GAN sees labels")
 
     def noise(self) -> dict[str, Law]:
         size = self.config.latent
@@ -123,7 +140,7 @@ class ConditionalGAN(Game):
     def judge(self, x: Tensor, y: Tensor, drop: Tensor | None = None) -> Tensor:
         """Return the logits of images (n, *shape) as images of the classes y, (n, 1)."""
         hot = one_hot(y, self.data.classes, x)
-        if self.config.critic == "projection":
+        if self.config.judge == "projection":
             pixels = self.D.features(x)
             return self.D.blocks[-1](pixels) + (self.embedding(hot) * pixels).sum(1, keepdim=True)
         if self.maps:

@@ -113,8 +113,10 @@ class MMDGANGP(Game):
         super().__init__(data, config)
         self.config: PenaltyConfig = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
-        if getattr(config.backbone, "critic_norm", False):
-            raise ValueError("a gradient penalty needs backbone.critic_norm=false: batch norm mixes the images")
+        if config.backbone.critic_mixes:
+            raise ValueError(
+                "a gradient penalty needs backbone.critic_norm=false and backbone.minibatch_kernels=0"
+            )
         self.D = config.backbone.make_critic(data.shape, outputs=config.codes)
 
     def noise(self) -> dict[str, Law]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from ganbench.game import MLP, Adam, Backbone, Count, Facts, Game, Law, Normal, Player, Published
+from ganbench.game import MLP, Adam, Backbone, Count, Facts, Game, Law, Normal, Player, Published, UserError
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gan_discriminator
 
@@ -83,6 +83,9 @@ class VEEGAN(Game):
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.R = config.backbone.make_encoder(data.shape, config.latent)
         self.D = Joint(config.backbone, data.shape, config.latent)
+
+    def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
+        raise UserError("feature_matching needs a critic of images alone; that of veegan judges pairs")
 
     def noise(self) -> dict[str, Law]:
         # "code" is the unit noise of the reconstructor, whose output is sampled where D sees it.

@@ -64,8 +64,11 @@ def _verdict(row: Any) -> str:
         return "not comparable"
     if math.isnan(row.mean):
         return "no value"
+    half = row.high - row.mean
+    if abs(row.gap) <= half and abs(half) > abs(row.published):
+        return "open"  # the interval is wider than the number itself: agreement would mean nothing
     slack = 0.0 if math.isnan(row.published_error) else row.published_error
-    reach = (0.0 if math.isnan(row.high - row.mean) else row.high - row.mean) + slack
+    reach = (0.0 if math.isnan(half) else half) + slack
     return "reproduces" if abs(row.gap) <= reach else "does not reproduce"
 
 

@@ -144,7 +144,7 @@ def _critic(game: Game) -> Callable[[Tensor], Tensor] | None:
 
 
 def _draw_points(axes: Axes, evidence: RunEvidence, critic: Callable[[Tensor], Tensor] | None) -> None:
-    """Draw generated points over contours of the law, and the critic's level lines."""
+    """Draw generated points over points of the law, and the critic's level lines."""
     real = evidence.real("test", POINTS)
     low, high = real.min(0).values, real.max(0).values
     margin = 0.25 * (high - low)

@@ -141,7 +141,7 @@ class Player(Record):
     "steps of all other players that the player foresees on its draw and learns through; Metz et al. 2017"
     historical_averaging: NonNegative = 0.0
     "weight of |parameters - their average over all steps so far|^2; Salimans et al. 2016, section 3.3"
-    feature_matching: Share = 0.0
+    feature_matching: Annotated[float, Field(ge=0, le=1)] = 0.0
     "share of the loss that is the squared distance of mean critic features of real and fake images; ibid., 3.1"
 
     def steps_at(self, round_: int) -> int:

@@ -87,7 +87,10 @@ def _cell(row: object) -> str:
         return ""
     if row.diverged and not row.measured:  # type: ignore[attr-defined]
         return "diverged"
-    return number(row.mean, row.high - row.mean)  # type: ignore[attr-defined]
+    text = number(row.mean, row.high - row.mean)  # type: ignore[attr-defined]
+    # A mean over the seeds that had a value must not pass for one over all.
+    partial = 0 < row.measured < row.seeds  # type: ignore[attr-defined]
+    return f"{text} ({row.measured}/{row.seeds})" if partial else text  # type: ignore[attr-defined]
 
 
 def _footnotes(part: pd.DataFrame) -> list[str]:

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 from ganbench import optimisers
 from ganbench.game import Game
 from ganbench.players import Player
+from ganbench.registry import UserError
 
 Tensors = dict[str, Tensor]
 STACKED = ("average", "square", "momentum")  # the moments that have an axis of seeds
@@ -63,6 +64,13 @@ def note_bad(first_bad: Tensor, tensors: Iterable[Tensor], round_: Tensor | int)
     first_bad.copy_(torch.where(bad, round_, first_bad))
 
 
+def fakes(noise: Tensors, option: str) -> Tensor:
+    """Return the generated images that a game shares; UserError if it shares none, which the option needs."""
+    if "fake" not in noise:
+        raise UserError(f"{option} needs a game whose players share their generated images as 'fake'")
+    return noise["fake"]
+
+
 class Turn:
     """The step that some players of a game take on one draw.
 
@@ -98,8 +106,8 @@ class Turn:
                 self._clip(player, state, mine[player.name])
             if shared is None:
                 shared = self._share(state, noise, [name for names in mine.values() for name in names])
-                if self.game.config.instance_noise and "fake" in shared:
-                    shared["fake"] = shared["fake"] + level * noise[INSTANCE[1]]
+                if self.game.config.instance_noise:
+                    shared["fake"] = fakes(shared, "instance_noise") + level * noise[INSTANCE[1]]
             gradients = []
             for player in group:
                 last = player is self.players[-1]
@@ -139,7 +147,8 @@ class Turn:
         def loss(parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors) -> Tensor:
             if not share:
                 return plain(parameters, buffers, x, noise)
-            gap = self._ask("match_features", parameters, buffers, player, x, noise["fake"])
+            fake = fakes(noise, "feature_matching")
+            gap = self._ask("match_features", parameters, buffers, player, x, fake)
             return share * gap if share == 1 else (1 - share) * plain(parameters, buffers, x, noise) + share * gap
 
         if not player.unroll:
@@ -177,7 +186,9 @@ class Turn:
         names = owned(player, parameters)
 
         def loss(mine: Tensors) -> Tensor:
-            return self._ask(f"{player.name}_loss", parameters | mine, buffers, x, noise)
+            # A norm writes its statistics, which the differentiated function may only do to tensors of its own.
+            held = {name: buffer.clone() for name, buffer in buffers.items()}
+            return self._ask(f"{player.name}_loss", parameters | mine, held, x, noise)
 
         gradients = torch.func.grad(loss)({name: parameters[name] for name in names})
         lr, momentum = self._rates(player, clock)

@@ -222,3 +222,26 @@ def test_historical_averaging_ends_the_orbit(vectors: Dataset) -> None:
     plain, averaged = (orbit(vectors, weight, 400) for weight in (0.0, 0.7))
     assert not distance(plain[-1]) < distance(plain[0])  # it leaves, perhaps beyond all numbers
     assert distance(averaged[-1]) < 0.1 * distance(averaged[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("veegan", {"generator.feature_matching": 0.5}, "that of veegan judges pairs"),
+        ("conditional-gan", {"generator.feature_matching": 0.5}, "that of a conditional GAN sees labels"),
+        ("gmmn-ae", {"instance_noise": 0.5}, "instance_noise needs a game whose players share"),
+    ],
+)
+def test_an_option_that_means_nothing_for_a_game_is_refused(vectors, model, settings, message) -> None:
+    registered = registry.models.get(model)
+    game = registered.build(vectors.facts, registered.settings(DENSE, settings), 0)
+    with pytest.raises(UserError, match=message):
+        Stack([game], [0], vectors, model, 8, 10).play_round()
+
+
+def test_pure_feature_matching_leaves_the_cost_out(vectors: Dataset) -> None:
+    nearly, pure = (
+        gan(vectors, **{"generator.feature_matching": share}).play_round()["generator"].item()
+        for share in (1 - 1e-9, 1.0)
+    )
+    assert pure == pytest.approx(nearly, rel=1e-6)

@@ -181,7 +181,7 @@ register(
     Metric(
         "w1",
         1,
-        "Wasserstein-1 distance of 1,000 to 1,000 samples by the cheapest matching; Villani 2009",
+        "Wasserstein-1 distance of 500 to 500 samples by the cheapest matching; Villani 2009",
         "sample",
         "lower",
         "no",
