@@ -38,7 +38,10 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
     if not paths:
         raise UserError(f"no score rows of suite {suite.name} in {out}/{suite.name}; make some with ganbench run")
     rows = choose(load_rows(paths), suite.name, budget)
-    rows = rows.sort_values(["dataset", "model", "config_hash", "seed"], kind="stable")
+    # The suite's first metric ranks, whenever it was measured.
+    place = rows["metric"].map({metric: index for index, metric in enumerate(suite.metrics)})
+    by = ["dataset", "model", "config_hash", "seed", "place"]
+    rows = rows.assign(place=place).sort_values(by, kind="stable").drop(columns="place")
     official = {
         (dataset, name, specs[0].config_hash, specs[0].version)
         for dataset in rows["dataset"].unique()
