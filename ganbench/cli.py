@@ -124,7 +124,8 @@ def run(
     failed = {outcome.model for outcome in outcomes if outcome.error}
     show(rows_of(spec.folder(out) for work in works if work.model not in failed for spec in work.specs), "rich")
     folder = out / chosen.name
-    print(f"score rows: {folder}/*/*/scores.csv   pictures: {folder}/*/*/samples.png   losses: .../log.csv")
+    pictures = f"{folder}/*/*/samples.png" if any(folder.glob("*/*/samples.png")) else f"ganbench picture {folder}"
+    print(f"score rows: {folder}/*/*/scores.csv   pictures: {pictures}   losses: .../log.csv")
     check(outcomes)
 
 
