@@ -64,3 +64,14 @@ class GaussianMixture(Game):
         component = torch.searchsorted(self.edges, noise["component"][:, 0]).clamp(max=len(self.edges) - 1)
         images = self.means[component] + self.scales[component] * noise["pixels"]
         return images.clamp(-1, 1) if self.data.bounded else images
+
+    def cluster(self, x: Tensor) -> Tensor:
+        """Return the log-probabilities of the components given x, (n, components) float64."""
+        # Squares are expanded into matrix products: near the floor of the variances float32 would lose the sum.
+        x, means, scales = (part.flatten(1).double() for part in (x, self.means, self.scales))
+        precisions = scales.square().reciprocal()
+        distances = (
+            x.square() @ precisions.T - 2 * x @ (means * precisions).T + (means.square() * precisions).sum(1)
+        )
+        weights = self.edges.double().diff(prepend=self.edges.new_zeros(1).double())
+        return (weights.log() - scales.log().sum(1) - distances / 2).log_softmax(1)

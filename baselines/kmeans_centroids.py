@@ -58,3 +58,11 @@ class KMeansCentroids(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         index = (noise["place"][:, 0].double() * len(self.centres)).long().clamp(max=len(self.centres) - 1)
         return self.centres[index]
+
+    def cluster(self, x: Tensor) -> Tensor:
+        """Return log-probabilities (n, centroids) as if each centroid were the mean of a unit Gaussian.
+
+        The nearest centroid is the likeliest: -|x - c|^2 / 2 but for what all centroids share.
+        """
+        centres = self.centres.flatten(1)
+        return (x.flatten(1) @ centres.T - centres.square().sum(1) / 2).log_softmax(1)

@@ -62,9 +62,13 @@ class VAE(Game):
         """Return the posterior mean of z, (n, latent)."""
         return self.encoder(x).chunk(2, dim=1)[0]
 
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the decoder's mean at codes (n, latent), (n, *shape) in [-1, 1]."""
+        return self.decoder(codes)
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return the decoder's mean at the posterior mean, (n, *shape) in [-1, 1]."""
-        return self.decoder(self.encode(x))
+        return self.decode(self.encode(x))
 
     def vae_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """Negative evidence lower bound: nats per image, summed over pixels, averaged over the batch."""

@@ -64,6 +64,7 @@ class RunEvidence:
         self._chunks: list[Tensor] = []
         self._features: dict[str, Features] = {}
         self._channel_logits: dict[str, Tensor] = {}
+        self._answers: dict[tuple[str, Split], Tensor] = {}
 
     def real(self, split: Split, n: int | None = None) -> Tensor:
         return self.reference.images(split)[:n]
@@ -128,10 +129,18 @@ class RunEvidence:
             parts = [self._to_pixels(reconstruct(part)) for part in self._inputs(split)]
         return torch.cat(parts)
 
-    def _inputs(self, split: Split) -> tuple[Tensor, ...]:
-        """Return a split as the game takes it, in parts."""
-        images = self.real(split)
+    def _inputs(self, source: Split | Literal["fake"]) -> tuple[Tensor, ...]:
+        """Return a split, or generated images, as the game takes them, in parts."""
+        images = self.fake() if source == "fake" else self.real(source)
         return (images * 2 - 1 if self.game.data.bounded else images).split(CHUNK)
+
+    def _answer(self, ability: str, split: Split) -> Tensor:
+        """Return what one of the game's abilities says of a split, float64."""
+        if (ability, split) not in self._answers:
+            method = cast(Callable[[Tensor], Tensor], getattr(self.game, ability))
+            with torch.no_grad():
+                self._answers[ability, split] = torch.cat([method(part).double() for part in self._inputs(split)])
+        return self._answers[ability, split]
 
     @property
     def truth(self) -> Truth:
@@ -146,9 +155,23 @@ class RunEvidence:
         return labels[split]
 
     def class_logits(self, split: Split) -> Tensor:
-        classify = cast(Callable[[Tensor], Tensor], self.game.classify)
+        return self._answer("classify", split)
+
+    def cluster_logits(self, split: Split) -> Tensor:
+        return self._answer("cluster", split)
+
+    def codes(self, split: Split) -> Tensor:
+        return self._answer("encode", split)
+
+    def cycle(self) -> tuple[Tensor, Tensor]:
+        if not callable(getattr(self.game, "encode", None)):
+            raise UserError("the game has no encode")
+        encode = cast(Callable[[Tensor], Tensor], self.game.encode)
+        decode = cast(Callable[[Tensor], Tensor], self.game.decode)
         with torch.no_grad():
-            return torch.cat([classify(part) for part in self._inputs(split)])
+            codes = [encode(part) for part in self._inputs("fake")]
+            again = [encode(decode(part)) for part in codes]
+        return torch.cat(codes).double(), torch.cat(again).double()
 
     def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
         data = self.reference.data

@@ -222,7 +222,8 @@ def test_noise_laws_and_abilities(name, tiny):
     calls = {
         "encode": lambda: game.encode(x).shape[0] == 9,
         "reconstruct": lambda: game.reconstruct(x).shape == x.shape and game.reconstruct(x).abs().max() <= 1,
-        "cluster": lambda: game.cluster(x).shape[0] == 9,
+        "decode": lambda: game.decode(game.encode(x)).shape == x.shape,
+        "cluster": lambda: game.cluster(x).shape[0] == 9 and game.cluster(x).logsumexp(1).abs().max() < 1e-6,
         "classify": lambda: game.classify(x).shape == (9, data.classes),
     }
     for ability in abilities:

@@ -61,6 +61,18 @@ class Evidence(Protocol):
     def class_logits(self, split: Split) -> Tensor:
         """Return what the run's classifier says of every image of a split, (n, classes)."""
 
+    def cluster_logits(self, split: Split) -> Tensor:
+        """Return the log-probabilities of the run's clusters for every image of a split, (n, K) float64."""
+
+    def codes(self, split: Split) -> Tensor:
+        """Return the run's codes of every image of a split, (n, d) float64."""
+
+    def cycle(self) -> tuple[Tensor, Tensor]:
+        """Return the codes of the first `samples` generated images, and these decoded and encoded again.
+
+        Both (n, d) float64.
+        """
+
     def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
         """Return what the extractor makes of images generated for given classes, and these, int64 (n,).
 
