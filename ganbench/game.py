@@ -16,7 +16,7 @@ from ganbench.layers import Critic
 from ganbench.model import Model
 from ganbench.noise import Law, Normal, Uniform
 from ganbench.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
-from ganbench.record import Count, Keep, NonNegative, Record, Share
+from ganbench.record import Count, Keep, NonNegative, Positive, Record, Share
 from ganbench.registry import UserError
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "NonNegative",
     "Normal",
     "Player",
+    "Positive",
     "Published",
     "RMSprop",
     "Uniform",

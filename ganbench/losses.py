@@ -71,6 +71,25 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return relu(1 - real).mean() + relu(1 + fake).mean()
 
 
+def pair_critic(q_logits: Tensor, p_logits: Tensor) -> Tensor:
+    """Cross-entropy of (x, E(x)) as class 1 against (G(z), z). Dumoulin et al. 2017, eq. 4; 2 log 2 at logits 0.
+
+    Args:
+        q_logits: of pairs of data and their codes.
+        p_logits: of pairs of generated data and the codes that they are generated from.
+    """
+    return softplus(-q_logits).mean() + softplus(p_logits).mean()
+
+
+def pair_generator(q_logits: Tensor, p_logits: Tensor) -> Tensor:
+    """The critic's loss with both classes swapped: E learns through q, G through p. Dumoulin et al. 2017, 2.2.
+
+    Args:
+        q_logits, p_logits: as for `pair_critic`; 2 log 2 at logits 0.
+    """
+    return pair_critic(p_logits, q_logits)
+
+
 def _slopes(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return the gradient of each logit with respect to its own image, (n, pixels)."""
     # torch.func.grad, not autograd.grad: the latter cannot run inside vmap over seeds.

@@ -1,0 +1,191 @@
+"""Directed graphs of variables: what can be read off a graph before anyone knows the networks.
+
+From the parents alone follow the order of ancestral sampling, the recognition model, and the factors that a local
+algorithm judges one by one. Li et al. 2018 (Graphical-GAN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ganbench.registry import UserError, suggest
+
+Recognition = Literal["mean-field", "inverse", "forward", "both"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A variable of a graph.
+
+    Args:
+        name: unique in its graph.
+        parents: names of the variables that it depends on.
+        observed: whether the data give it.
+        net: nodes of the same `net` share their networks, e.g. the frames of a video; "" is the node's name.
+        draw: nodes of the same `draw` share the random numbers of generation; "" is the node's name.
+    """
+
+    name: str
+    parents: tuple[str, ...] = ()
+    observed: bool = False
+    net: str = ""
+    draw: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of the networks."""
+        return self.net or self.name
+
+
+class Step(NamedTuple):
+    """One variable is drawn, by the network `net`, given the values of others."""
+
+    name: str
+    givens: tuple[str, ...]
+    net: str
+
+
+class Graph:
+    """A directed acyclic graph of variables.
+
+    Args:
+        nodes: in the order in which they are listed to users; parents may come after their children.
+
+    Raises:
+        UserError: a name twice, an unknown parent, a cycle, nothing observed, a latent leaf, or nodes that share
+            networks but not the number of parents.
+    """
+
+    def __init__(self, *nodes: Node) -> None:
+        names = [node.name for node in nodes]
+        for node in nodes:
+            if names.count(node.name) > 1:
+                raise UserError(f"graph: two nodes are called '{node.name}'; give each its own name")
+            for parent in node.parents:
+                if parent not in names:
+                    raise suggest(f"parent of node '{node.name}'", parent, names)
+        self.nodes = {node.name: node for node in _sorted(nodes)}
+        self.observed = tuple(name for name, node in self.nodes.items() if node.observed)
+        self.latent = tuple(name for name in self.nodes if name not in self.observed)
+        if not self.observed:
+            raise UserError("graph: no node is observed; mark what the data give by observed=True")
+        for name in self.latent:
+            if not self.children(name):
+                raise UserError(
+                    f"graph: node '{name}' is a leaf that nobody observes, so nothing can be learned of it;"
+                    " observe it, give it a child, or leave it out"
+                )
+        counts: dict[str, int] = {}
+        for node in self.nodes.values():
+            if counts.setdefault(node.key, len(node.parents)) != len(node.parents):
+                raise UserError(f"graph: the nodes of net '{node.key}' have different numbers of parents")
+
+    def children(self, name: str) -> tuple[str, ...]:
+        """Return the variables that depend on one directly."""
+        return tuple(child for child, node in self.nodes.items() if name in node.parents)
+
+    def blanket(self, name: str) -> frozenset[str]:
+        """Return the Markov blanket: parents, children, and the children's other parents."""
+        children = self.children(name)
+        around = {*self.nodes[name].parents, *children}
+        for child in children:
+            around |= set(self.nodes[child].parents)
+        return frozenset(around - {name})
+
+    @property
+    def generation(self) -> tuple[Step, ...]:
+        """The steps of ancestral sampling, parents first."""
+        return tuple(Step(name, node.parents, node.key) for name, node in self.nodes.items())
+
+    def recognition(self, kind: Recognition) -> tuple[Step, ...]:
+        """Return the steps that draw the latent variables given the observed ones.
+
+        Args:
+            kind: "mean-field": each given what is observed of its Markov blanket, or all observed if nothing is
+                (eq. 4 of the paper); "inverse": children first, each given what is known of its blanket by then
+                (eq. 5); "forward": the same, parents first; "both": as "inverse", after which each is drawn anew,
+                parents first, given its whole blanket.
+        """
+        if kind == "mean-field":
+            return tuple(self._step(name, set(self.observed), self.observed) for name in self.latent)
+        order = self.latent if kind == "forward" else self.latent[::-1]
+        known, steps = set(self.observed), []
+        for name in order:
+            steps.append(self._step(name, known, self.observed))
+            known.add(name)
+        if kind == "both":
+            again = [self._step(name, known, ()) for name in self.latent]
+            steps += [step._replace(net=f"{step.net} again") for step in again]
+        return tuple(steps)
+
+    def _step(self, name: str, known: Iterable[str], default: Sequence[str]) -> Step:
+        around = self.blanket(name) & set(known)
+        givens = tuple(other for other in self.nodes if other in around)
+        return Step(name, givens or tuple(default), self.nodes[name].key)
+
+    @property
+    def factors(self) -> tuple[tuple[str, ...], ...]:
+        """The factors of the local algorithm, each a variable before its parents.
+
+        Every variable with parents makes one with them. A latent root is judged alone only if it has several
+        children and all are observed, as what does not change along a video; else its children's factors do.
+        """
+        families = [(name, *node.parents) for name, node in self.nodes.items() if node.parents]
+        alone = [(n,) for n in self.latent if not self.nodes[n].parents and len(self.children(n)) > 1]
+        alone = [root for root in alone if set(self.children(*root)) <= set(self.observed)]
+        return (*alone, *sorted(families, key=lambda family: family[0] in self.observed))
+
+
+def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...], ...]:
+    """Return the steps in groups that one call of a network can take at once, each after what it is given.
+
+    Args:
+        steps: in an order in which they can be taken one by one; a variable may be drawn twice.
+        known: variables whose values are there before.
+    """
+    pending, done, groups = list(steps), set(known), []
+    while pending:
+        written: set[str] = set()  # by earlier steps that are still pending
+        read: set[str] = set()
+        ready = []
+        for step in pending:
+            if set(step.givens) <= done and not written & {step.name, *step.givens} and step.name not in read:
+                ready.append(step)
+            written.add(step.name)
+            read |= set(step.givens)
+        nets = list(dict.fromkeys(step.net for step in ready))
+        whole = [net for net in nets if all(step in ready for step in pending if step.net == net)]
+        chosen = (whole or nets)[0]
+        group = [step for step in ready if step.net == chosen]
+        group = [step for step in group if len(step.givens) == len(group[0].givens)]
+        groups.append(tuple(group))
+        done |= {step.name for step in group}
+        pending = [step for step in pending if step not in group]
+    return tuple(groups)
+
+
+def _sorted(nodes: Sequence[Node]) -> list[Node]:
+    """Return the nodes with parents first, else in their order; UserError names a cycle."""
+    pending = list(nodes)
+    out: list[Node] = []
+    while pending:
+        placed = {node.name for node in out}
+        ready = next((node for node in pending if set(node.parents) <= placed), None)
+        if ready is None:
+            raise UserError(f"graph: the parents form a cycle: {_cycle(pending)}; remove one of these arrows")
+        out.append(ready)
+        pending.remove(ready)
+    return out
+
+
+def _cycle(pending: Sequence[Node]) -> str:
+    """Return one cycle among nodes each of which waits for another of them."""
+    waiting = {node.name: node for node in pending}
+    path = [pending[0].name]
+    while True:
+        parent = next(p for p in waiting[path[-1]].parents if p in waiting)
+        if parent in path:
+            return " -> ".join([parent, *reversed(path[path.index(parent) :])])
+        path.append(parent)

@@ -1,0 +1,253 @@
+"""Graphical-GAN: from a graph of variables and its networks, both learning algorithms. Li et al. 2018."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganbench.conditionals import Joint
+from ganbench.game import Adam, Config, Count, Facts, Game, Law, NonNegative, Normal, Player, UserError
+from ganbench.graph import Graph, Recognition, Step, waves
+from ganbench.losses import pair_critic, pair_generator
+
+Values = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class GraphicalConfig(Config):
+    """Settings of a game on a graph."""
+
+    algorithm: Literal["local", "global"] = "local"
+    "one critic for every factor of the graph, or one for all variables together"
+    recognition: Recognition = "inverse"
+    "what each latent variable is recognised from: see `Graph.recognition`"
+    joint: Count = 512
+    "width of the critics' layers that see latent variables"
+    critic_noise: NonNegative = 0.0
+    "standard deviation of the normal noise on all that the critics see"
+    reconstruction: NonNegative = 0.0
+    "weight of the mean squared error of reconstructed x, pixels in [0, 1], in the model's loss"
+
+
+class GraphicalGAN(Game):
+    """Base of games on a graph: its networks generate and recognise, against a critic per factor or one for all.
+
+    A subclass calls `play_on` at the end of its __init__. The q side is x with its recognised latent variables,
+    the p side an ancestral sample; the losses are those of pairs, averaged over factors: Algorithm 1 of the paper.
+    Both players of a turn see one draw, where the released code takes another for each.
+    """
+
+    players = (
+        Player("critics", nets=("critics",), optimiser=Adam(2e-4, (0.5, 0.999))),
+        Player("model", nets=("p", "q"), optimiser=Adam(2e-4, (0.5, 0.999))),
+    )
+
+    def __init__(self, data: Facts, config: GraphicalConfig) -> None:
+        super().__init__(data, config)
+        self.config: GraphicalConfig = config
+
+    def play_on(self, graph: Graph, p: Mapping[str, nn.Module], q: Mapping[str, nn.Module | str]) -> None:
+        """Take a graph and its networks, named by a node or by the `net` of several, and make the critics.
+
+        Networks are called as `ganbench.conditionals` says. In "both" recognition the second pass over a node is
+        by the network "<net> again".
+
+        Args:
+            graph: its observed nodes are what `observe` returns.
+            p: what generates each node from its parents; observed roots, given by `given`, have none.
+            q: what recognises each latent node: a network, or the name of a method of this game, which declares
+                what it needs to be drawn as `<name>_law`. Without a draw it returns the centre of its law. What is
+                discrete and not relaxed comes with its log-probability (n,), for REINFORCE.
+
+        Raises:
+            UserError: a network is missing, or belongs to nothing.
+        """
+        roots = [name for name in graph.observed if not graph.nodes[name].parents]
+        generation = [step for step in graph.generation if step.name not in roots]
+        recognition = graph.recognition(self.config.recognition)
+        for side, networks, steps in (("p", p, generation), ("q", q, recognition)):
+            needed = {step.net: step for step in steps}
+            for net, step in needed.items():
+                if net not in networks:
+                    raise UserError(
+                        f"{self.name}: {side} has no network '{net}' that draws {step.name}"
+                        f" given {', '.join(step.givens) or 'nothing'}; add it"
+                    )
+            for net in networks:
+                if net not in needed:
+                    raise UserError(f"{self.name}: {side} has a network '{net}' that draws nothing; leave it out")
+        self.graph = graph
+        self._generation, self._recognition = waves(generation, roots), waves(recognition, graph.observed)
+        self.p = nn.ModuleDict(p)
+        self.q = nn.ModuleDict({net: module for net, module in q.items() if isinstance(module, nn.Module)})
+        self._methods = {net: method for net, method in q.items() if isinstance(method, str)}
+        # With all variables in one factor the local algorithm is the global one.
+        local = self.config.algorithm == "local"
+        self.factors = graph.factors if local else (tuple(reversed(graph.nodes)),)
+        self._judged: dict[str, list[tuple[str, ...]]] = {}  # critic -> its factors
+        for factor in self.factors:
+            self._judged.setdefault(graph.nodes[factor[0]].key if local else "all", []).append(factor)
+        self.sizes = self._sizes(roots)
+        self.critics = nn.ModuleDict({key: self.make_critic(mine[0]) for key, mine in self._judged.items()})
+
+    def _sizes(self, roots: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each variable, from a sample of two."""
+        draws = {name: torch.zeros(2, *law.shape) for name, law in self._laws_of_generation().items()}
+        values: Values = self.given({"y": torch.zeros(2, dtype=torch.int64), **draws}) if roots else {}
+        with torch.no_grad():
+            self.eval()
+            values = self.generate(draws, values)
+            self.train()
+        return {name: tuple(value.shape[1:]) for name, value in values.items()}
+
+    def make_critic(self, factor: Sequence[str]) -> nn.Module:
+        """Return a network from the variables of a factor, in its order, to logits (n, 1)."""
+        try:
+            return Joint(self.config.backbone, [self.sizes[name] for name in factor], self.config.joint)
+        except ValueError as error:
+            raise ValueError(f"factor ({', '.join(factor)}): {error}") from None
+
+    def observe(self, x: Tensor, noise: Mapping[str, Tensor]) -> Values:
+        """Return the observed variables of data (n, *shape); by default "x"."""
+        return {"x": x}
+
+    def assemble(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the data (n, *shape) that the observed variables make up; by default "x"."""
+        return values["x"]
+
+    def given(self, noise: Mapping[str, Tensor]) -> Values:
+        """Return the observed roots of generated data, e.g. classes; by default there are none."""
+        return {}
+
+    def _laws_of_generation(self) -> dict[str, Law]:
+        steps = [step for wave in self._generation for step in wave]
+        laws = {self.graph.nodes[s.name].draw or s.name: getattr(self.p[s.net], "law", None) for s in steps}
+        return {name: law for name, law in laws.items() if law is not None}
+
+    def noise(self) -> dict[str, Law]:
+        laws = self._laws_of_generation()
+        for step in (step for wave in self._recognition for step in wave):
+            method = self._methods.get(step.net)
+            law = getattr(self, f"{method}_law", None) if method else getattr(self.q[step.net], "law", None)
+            if law is not None:
+                laws[f"{step.net} of {step.name}"] = law
+        if self.config.critic_noise:
+            for factor in self.factors:
+                size = sum(math.prod(self.sizes[name]) for name in factor)
+                for side in "pq":
+                    laws[f"blur {side} {' '.join(factor)}"] = Normal(size, training_only=True)
+        return laws
+
+    def generate(self, noise: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Values:
+        """Return the values of all variables: those that are there, and an ancestral sample of the others."""
+        values = dict(values)
+        for wave in self._generation:
+            wave = tuple(step for step in wave if step.name not in values)
+            if wave:
+                draws = [noise.get(self.graph.nodes[step.name].draw or step.name) for step in wave]
+                values |= _split(wave, _call(self.p[wave[0].net], wave, values, draws))
+        return values
+
+    def recognise(
+        self, observed: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+    ) -> tuple[Values, Tensor | None]:
+        """Return all variables given the observed ones, and the log-probability (n,) of what was drawn discretely.
+
+        Args:
+            observed: as from `observe`.
+            noise: draws of recognition; what is missing is replaced by the centre of its law.
+        """
+        values, score = dict(observed), None
+        for wave in self._recognition:
+            net = wave[0].net
+            draws = [noise.get(f"{net} of {step.name}") for step in wave]
+            out = _call(
+                getattr(self, self._methods[net]) if net in self._methods else self.q[net], wave, values, draws
+            )
+            if isinstance(out, tuple):
+                out, own = out
+                own = own.unflatten(0, (len(wave), -1)).sum(0)
+                score = own if score is None else score + own
+            values |= _split(wave, out)
+        return values, score
+
+    def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
+        return self.assemble(self.generate(noise, self.given(noise)))
+
+    def share(self, noise: Mapping[str, Tensor]) -> Values:
+        values = self.generate(noise, self.given(noise))
+        return {"fake": self.assemble(values), **{f"p {name}": values[name] for name in self.graph.latent}}
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return the data generated from the centres of their recognised variables, (n, *shape)."""
+        return self.render(self.recognise(self.observe(x, {}), {})[0])
+
+    def render(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the data (n, *shape) generated from latent variables; what is observed of data is not used."""
+        nodes = self.graph.nodes
+        kept = {n: value for n, value in values.items() if not (nodes[n].observed and nodes[n].parents)}
+        return self.assemble(self.generate({}, kept))
+
+    def judge(self, side: Literal["p", "q"], values: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> Values:
+        """Return critic -> logits (factors that it judges, n) of all variables; `noise` may blur them."""
+        logits = {}
+        for key, factors in self._judged.items():
+            rows = [self._blurred(side, factor, values, noise) for factor in factors]
+            inputs = [torch.cat(parts) for parts in zip(*rows, strict=True)]
+            logits[key] = self.critics[key](*inputs)[:, 0].unflatten(0, (len(factors), -1))
+        return logits
+
+    def _blurred(
+        self, side: str, factor: Sequence[str], values: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+    ) -> list[Tensor]:
+        seen = [values[name] for name in factor]
+        blur = noise.get(f"blur {side} {' '.join(factor)}")
+        if blur is None:
+            return seen
+        parts = blur.split([math.prod(self.sizes[name]) for name in factor], 1)
+        return [v + self.config.critic_noise * part.reshape(v.shape) for v, part in zip(seen, parts, strict=True)]
+
+    def _sides(self, x: Tensor, noise: Mapping[str, Tensor]) -> tuple[Values, Values, Values, Tensor | None]:
+        """Return the logits of both sides, the recognised variables, and the score of what is discrete in them."""
+        latent = {name: noise[f"p {name}"] for name in self.graph.latent}
+        # The order matters: roots that `observe` takes from real labels are others in generated data.
+        made = {**latent, **self.observe(noise["fake"], noise), **self.given(noise)}
+        known, score = self.recognise(self.observe(x, noise), noise)
+        return self.judge("q", known, noise), self.judge("p", made, noise), known, score
+
+    def _mean(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Return the mean over factors of what each critic has averaged over its own."""
+        shares = {key: len(factors) / len(self.factors) for key, factors in self._judged.items()}
+        return torch.stack([shares[key] * term for key, term in terms.items()]).sum(0)
+
+    def critics_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        q, p, _, _ = self._sides(x, noise)
+        return self._mean({key: pair_critic(q[key], p[key]) for key in q})
+
+    def model_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        """The critics' losses with their classes swapped, by REINFORCE through what is discrete."""
+        q, p, known, score = self._sides(x, noise)
+        loss = self._mean({key: pair_generator(q[key], p[key]) for key in q})
+        if score is not None:
+            cost = self._mean({key: nn.functional.softplus(q[key]).mean(0) for key in q}).detach()
+            loss = loss + ((cost - cost.mean()) * score).mean()
+        if self.config.reconstruction:
+            error = (self.render(known) - x).square().mean()
+            loss = loss + self.config.reconstruction * (error / 4 if self.data.bounded else error)
+        return loss
+
+
+def _call(net: Any, wave: Sequence[Step], values: Mapping[str, Tensor], draws: Sequence[Tensor | None]) -> Any:
+    """Return what a network makes of all steps of a wave, one after another along the first axis."""
+    inputs = [torch.cat(parts) for parts in zip(*[[values[g] for g in s.givens] for s in wave], strict=True)]
+    drawn = [draw for draw in draws if draw is not None]
+    return net(*inputs, draw=torch.cat(drawn)) if drawn else net(*inputs)
+
+
+def _split(wave: Sequence[Step], out: Tensor) -> Values:
+    return {step.name: part for step, part in zip(wave, out.chunk(len(wave)), strict=True)}
