@@ -30,7 +30,8 @@ class Config(GraphicalConfig):
 
 
 # The MNIST networks. Weights start from N(0, 0.02^2), in the critics' dense layers by the library's law; there by
-# Glorot's. The transposed convolution gives 7 x 7 at once where 8 x 8 is cropped there.
+# Glorot's. The transposed convolution gives 7 x 7 at once where 8 x 8 is cropped there, and the generator's first
+# norm is by channel here, by unit there.
 RELEASED_2018 = {"backbone": Conv(kernel=5, layers=3, width=64), "encoder_norm": True}
 SOURCE = "Li et al. 2018, Table 1; +- is over runs"
 NOTE = (

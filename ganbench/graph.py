@@ -166,6 +166,24 @@ def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...]
     return tuple(groups)
 
 
+def check_networks(side: str, networks: Iterable[str], steps: Sequence[Step]) -> None:
+    """Raise UserError if a step has no network, or if a network belongs to no step.
+
+    Args:
+        side: name of the mapping that holds the networks, for the message.
+        networks: their names.
+        steps: that they draw.
+    """
+    names = list(networks)
+    for name, givens, net in steps:
+        if net not in names:
+            given = ", ".join(givens) or "nothing"
+            raise UserError(f"graph: {side} has no network '{net}' that draws {name} given {given}; add it")
+    for name in names:
+        if all(name != step.net for step in steps):
+            raise UserError(f"graph: {side} has a network '{name}' that draws nothing; leave it out")
+
+
 def _sorted(nodes: Sequence[Node]) -> list[Node]:
     """Return the nodes with parents first, else in their order; UserError names a cycle."""
     pending = list(nodes)

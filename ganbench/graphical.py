@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ganbench.conditionals import Joint
-from ganbench.game import Adam, Config, Count, Facts, Game, Law, NonNegative, Normal, Player, UserError
-from ganbench.graph import Graph, Recognition, Step, waves
+from ganbench.game import Adam, Config, Count, Facts, Game, Law, NonNegative, Normal, Player
+from ganbench.graph import Graph, Recognition, Step, check_networks, waves
 from ganbench.losses import pair_critic, pair_generator
 
 Values = dict[str, Tensor]
@@ -70,17 +70,8 @@ class GraphicalGAN(Game):
         roots = [name for name in graph.observed if not graph.nodes[name].parents]
         generation = [step for step in graph.generation if step.name not in roots]
         recognition = graph.recognition(self.config.recognition)
-        for side, networks, steps in (("p", p, generation), ("q", q, recognition)):
-            needed = {step.net: step for step in steps}
-            for net, step in needed.items():
-                if net not in networks:
-                    raise UserError(
-                        f"{self.name}: {side} has no network '{net}' that draws {step.name}"
-                        f" given {', '.join(step.givens) or 'nothing'}; add it"
-                    )
-            for net in networks:
-                if net not in needed:
-                    raise UserError(f"{self.name}: {side} has a network '{net}' that draws nothing; leave it out")
+        check_networks("p", p, generation)
+        check_networks("q", q, recognition)
         self.graph = graph
         self._generation, self._recognition = waves(generation, roots), waves(recognition, graph.observed)
         self.p = nn.ModuleDict(p)
