@@ -10,20 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import (
-    MLP,
-    Adam,
-    Backbone,
-    Count,
-    Facts,
-    Game,
-    Law,
-    NonNegative,
-    Normal,
-    Player,
-    Published,
-    Uniform,
-)
+from ganbench.game import MLP, Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.layers import BatchNorm1d, BatchNorm2d, Critic, Generator, LeakyReLU
 from ganbench.norms import settle_norms
@@ -36,34 +23,20 @@ class Config(GameConfig):
     latent: Count = 128
     "size of z"
     clusters: Count = 20
-    "number K of categories; the paper's clusterings of MNIST have 20"
+    "number K of categories; 20 is that of the paper's clusterings of MNIST"
     blur: NonNegative = 0.3
     "standard deviation of the normal noise on D's input in [0, 1] and on its pre-activations in training"
     balance: NonNegative = 1.0
-    "weight of the terms that ask for equally frequent categories"
-    balance_by: Literal["entropy", "cross-entropy"] = "entropy"
-    "what measures balance: the entropy of the mean prediction, or minus its cross-entropy from the uniform law"
+    "weight of the entropy of the mean prediction, which asks for equally frequent categories"
     networks: Literal["backbone", "conv-2016"] = "backbone"
     "networks of the backbone's sizes, or the paper's convolutions"
 
 
-# Sizes of the paper by the port smayru/catgan. That port also decays the weights of both players by 1e-5, which is
-# not done here; the leaky ReLU of its generator has slope 0.1 twice and 0.2 once, here 0.2.
-DENSE = {
-    "backbone": MLP(
-        generator=(500, 500, 1000), critic=(1000, 500, 250, 250, 250), generator_activation="leaky-relu"
-    ),
-    "clusters": 20,
-}
-# A port of the convolutional networks: another balance, and a faster generator; its weight decay 1e-4 of D and the
-# decay of rates after 300 epochs are not done here.
-CONV = {
-    "networks": "conv-2016",
-    "balance": 0.01,
-    "balance_by": "cross-entropy",
-    "clusters": 20,
-    "generator.optimiser.lr": 4e-4,
-}
+# Sizes of the paper, as in the port smayru/catgan. It also decays all weights by 1e-5, which is not done here, and
+# the leaky ReLU of its generator has slope 0.1 twice and 0.2 once, here 0.2.
+DENSE = MLP(generator=(500, 500, 1000), critic=(1000, 500, 250, 250, 250), generator_activation="leaky-relu")
+# Rates of a port of the convolutions; it weighs balance 0.01, as cross-entropy, and decays weights and rates.
+CONV = {"networks": "conv-2016", "generator.optimiser.lr": 4e-4}
 
 
 class Classifier(Critic):
@@ -109,13 +82,14 @@ def _maps(layer: nn.Conv2d, *pool: nn.Module) -> nn.Module:
     return nn.Sequential(layer, nn.Sequential(BatchNorm2d(layer.out_channels), LeakyReLU(SLOPE), *pool))
 
 
-def backbone_blocks(backbone: Backbone, shape: tuple[int, ...], clusters: int) -> list[nn.Module]:
+def backbone_blocks(config: Config, shape: tuple[int, ...]) -> list[nn.Module]:
     """Return the layers of a classifier with the sizes of the backbone's critic, each with batch norm."""
+    backbone = config.backbone
     if isinstance(backbone, MLP):
         widths = (math.prod(shape), *backbone.critic)
         blocks = [_dense(inputs, width) for inputs, width in zip(widths, backbone.critic, strict=False)]
-        return [*blocks, nn.Linear(widths[-1], clusters)]
-    *body, head = backbone.make_encoder(shape, clusters).blocks
+        return [*blocks, nn.Linear(widths[-1], config.clusters)]
+    *body, head = backbone.make_encoder(shape, config.clusters).blocks
     layers = [part for block in body for part in block.modules() if isinstance(part, nn.Conv2d)]
     for layer in layers:
         layer.bias = None  # a norm follows
@@ -124,44 +98,27 @@ def backbone_blocks(backbone: Backbone, shape: tuple[int, ...], clusters: int) -
 
 def conv_blocks(shape: tuple[int, ...], clusters: int) -> list[nn.Module]:
     """Return the paper's convolutions, padded to keep sizes, for images of any size."""
-
-    def conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-        return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-
     return [
-        _maps(conv(shape[0], 32, 5), nn.MaxPool2d(3, 2, 1)),
-        _maps(conv(32, 64, 3)),
-        _maps(conv(64, 64, 3), nn.MaxPool2d(3, 2, 1)),
-        _maps(conv(64, 128, 3)),
-        nn.Sequential(conv(128, clusters, 1), BatchNorm2d(clusters), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        _maps(nn.Conv2d(shape[0], 32, 5, padding=2, bias=False), nn.MaxPool2d(3, 2, 1)),
+        _maps(nn.Conv2d(32, 64, 3, padding=1, bias=False)),
+        _maps(nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.MaxPool2d(3, 2, 1)),
+        _maps(nn.Conv2d(64, 128, 3, padding=1, bias=False)),
+        nn.Sequential(
+            nn.Conv2d(128, clusters, 1, bias=False), BatchNorm2d(clusters), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        ),
     ]
 
 
 def conv_generator(latent: int, shape: tuple[int, ...]) -> Generator:
-    """Return the paper's generator: 96 maps of a quarter of the size, twice doubled by zeros between the pixels."""
+    """Return the paper's generator: maps of a quarter of the size, twice doubled by zeros between the pixels."""
     side = shape[-1] // 4
-
-    def normed(layer: nn.Module, width: int) -> list[nn.Module]:
-        return [layer, BatchNorm2d(width), LeakyReLU(SLOPE)]
-
-    def doubled(inputs: int, outputs: int) -> nn.Module:
-        # A 5x5 convolution of maps with zeros between their pixels, written as its transpose.
-        return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, 1, bias=False)
-
-    def conv(inputs: int, outputs: int) -> nn.Module:
-        return nn.Conv2d(inputs, outputs, 5, padding=2, bias=False)
-
-    layers = [
-        nn.Linear(latent, 96 * side**2, bias=False),
-        *normed(nn.Unflatten(1, (96, side, side)), 96),
-        *normed(doubled(96, 96), 96),
-        *normed(conv(96, 64), 64),
-        *normed(doubled(64, 64), 64),
-        *normed(conv(64, 64), 64),
-        nn.Conv2d(64, shape[0], 5, padding=2),
-        nn.Flatten(),
-    ]
-    return Generator(nn.Sequential(*layers), shape)
+    layers = [nn.Linear(latent, 96 * side**2, bias=False), nn.Unflatten(1, (96, side, side))]
+    layers += [BatchNorm2d(96), LeakyReLU(SLOPE)]
+    for inputs, width in ((96, 96), (64, 64)):
+        # The first, a convolution of maps with zeros between their pixels, is written as its transpose.
+        layers += [nn.ConvTranspose2d(inputs, width, 5, 2, 2, 1, bias=False), BatchNorm2d(width), LeakyReLU(SLOPE)]
+        layers += [nn.Conv2d(width, 64, 5, padding=2, bias=False), BatchNorm2d(64), LeakyReLU(SLOPE)]
+    return Generator(nn.Sequential(*layers, nn.Conv2d(64, shape[0], 5, padding=2), nn.Flatten()), shape)
 
 
 def sample_entropy(log_p: Tensor) -> Tensor:
@@ -169,9 +126,10 @@ def sample_entropy(log_p: Tensor) -> Tensor:
     return -(log_p.exp() * log_p).sum(1).mean()
 
 
-def log_mean(log_p: Tensor) -> Tensor:
-    """Return the logarithms (K,) of the mean prediction."""
-    return log_p.logsumexp(0) - math.log(len(log_p))
+def mean_entropy(log_p: Tensor) -> Tensor:
+    """Return the entropy of the mean of predictions with logarithms (n, K), at most log K nats."""
+    mean = log_p.logsumexp(0) - math.log(len(log_p))
+    return -(mean.exp() * mean).sum()
 
 
 class CatGAN(Game):
@@ -190,7 +148,7 @@ class CatGAN(Game):
         Player("discriminator", nets=("D",), optimiser=Adam(2e-4, (0.5, 0.999))),
         Player("generator", nets=("G",), optimiser=Adam(2e-4, (0.5, 0.999))),
     )
-    variants = {"catgan": {}, "catgan-2016": DENSE, "catgan-conv": CONV}
+    variants = {"catgan": {}, "catgan-2016": {"backbone": DENSE}, "catgan-conv": CONV}
     published = {
         "catgan-2016": (
             Published(
@@ -200,8 +158,8 @@ class CatGAN(Game):
                 math.nan,
                 "Springenberg 2016, unsupervised PI-MNIST, also in Dilokthanakul et al. 2016, Table 1",
                 comparable=False,
-                note="majority vote, K = 20, error 9.70 %; which images gave the vote is not known here, and whether "
-                "it is one run or the best",
+                note="majority vote, K = 20, error 9.70 %; "
+                "which images gave the vote, and whether it is one run or the best, is not known here",
             ),
         )
     }
@@ -211,7 +169,7 @@ class CatGAN(Game):
         self.config: Config = config
         if config.networks == "backbone":
             self.G = config.backbone.make_generator(config.latent, data.shape)
-            blocks = backbone_blocks(config.backbone, data.shape, config.clusters)
+            blocks = backbone_blocks(config, data.shape)
         else:
             if not data.bounded or data.shape[1] != data.shape[2] or data.shape[1] % 4:
                 raise ValueError(f"networks=conv-2016 needs square images of size 4, 8, 12, ..., got {data.shape}")
@@ -233,20 +191,14 @@ class CatGAN(Game):
         """Return the log-probabilities of the categories, without noise, (n, clusters)."""
         return self.D(x).log_softmax(1)
 
-    def _balance(self, log_p: Tensor) -> Tensor:
-        """Return how balanced the categories are, at most log K or, by cross-entropy, - log K; weighted."""
-        mean = log_mean(log_p)
-        uniform = self.config.balance_by == "cross-entropy"
-        return self.config.balance * (mean.mean() if uniform else -(mean.exp() * mean).sum())
-
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         real = self.D(x, noise["blur_real"]).log_softmax(1)
         fake = self.D(noise["fake"], noise["blur_fake"]).log_softmax(1)
-        return sample_entropy(real) - self._balance(real) - sample_entropy(fake)
+        return sample_entropy(real) - self.config.balance * mean_entropy(real) - sample_entropy(fake)
 
     def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         fake = self.D(noise["fake"], noise["blur_fake"]).log_softmax(1)
-        return sample_entropy(fake) - self._balance(fake)
+        return sample_entropy(fake) - self.config.balance * mean_entropy(fake)
 
     def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
         """Give the norms of D the moments of the training images."""

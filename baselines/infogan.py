@@ -9,19 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import (
-    Adam,
-    Conv,
-    Count,
-    Facts,
-    Game,
-    Law,
-    Natural,
-    NonNegative,
-    Player,
-    Published,
-    Uniform,
-)
+from ganbench.game import Adam, Conv, Count, Facts, Game, Law, Natural, NonNegative, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.layers import BatchNorm1d, Critic, LeakyReLU, one_hot
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
@@ -82,8 +70,8 @@ class InfoGAN(Game):
                 math.nan,
                 "Chen et al. 2016, section 7.2",
                 comparable=False,
-                note="an error of about 5 % in the text, no table; how categories were matched to digits, on which "
-                "images, and over how many runs is not said",
+                note="an error of about 5 % in the text, no table; how categories were matched to digits, "
+                "on which images, and over how many runs is not said",
             ),
         )
     }
