@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ class Classifier(Critic):
         x = ((x + 1) / 2 if self.zero_one else x) + self.level * first.reshape(x.shape)
         for block, part in zip(self.blocks, parts, strict=False):
             layer, rest = block.children()
-            x = layer(x)
-            x = rest(x + self.level * part.reshape(x.shape))
+            before = layer(x)
+            x = rest(before + self.level * part.reshape(before.shape))
         return self.blocks[-1](x)
 
 
@@ -84,12 +85,11 @@ def _maps(layer: nn.Conv2d, *pool: nn.Module) -> nn.Module:
 
 def backbone_blocks(config: Config, shape: tuple[int, ...]) -> list[nn.Module]:
     """Return the layers of a classifier with the sizes of the backbone's critic, each with batch norm."""
-    backbone = config.backbone
-    if isinstance(backbone, MLP):
-        widths = (math.prod(shape), *backbone.critic)
-        blocks = [_dense(inputs, width) for inputs, width in zip(widths, backbone.critic, strict=False)]
+    if isinstance(config.backbone, MLP):
+        widths = (math.prod(shape), *config.backbone.critic)
+        blocks = [_dense(*pair) for pair in itertools.pairwise(widths)]
         return [*blocks, nn.Linear(widths[-1], config.clusters)]
-    *body, head = backbone.make_encoder(shape, config.clusters).blocks
+    *body, head = config.backbone.make_encoder(shape, config.clusters).blocks
     layers = [part for block in body for part in block.modules() if isinstance(part, nn.Conv2d)]
     for layer in layers:
         layer.bias = None  # a norm follows
@@ -98,14 +98,13 @@ def backbone_blocks(config: Config, shape: tuple[int, ...]) -> list[nn.Module]:
 
 def conv_blocks(shape: tuple[int, ...], clusters: int) -> list[nn.Module]:
     """Return the paper's convolutions, padded to keep sizes, for images of any size."""
+    average = nn.AdaptiveAvgPool2d(1), nn.Flatten()
     return [
         _maps(nn.Conv2d(shape[0], 32, 5, padding=2, bias=False), nn.MaxPool2d(3, 2, 1)),
         _maps(nn.Conv2d(32, 64, 3, padding=1, bias=False)),
         _maps(nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.MaxPool2d(3, 2, 1)),
         _maps(nn.Conv2d(64, 128, 3, padding=1, bias=False)),
-        nn.Sequential(
-            nn.Conv2d(128, clusters, 1, bias=False), BatchNorm2d(clusters), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        ),
+        nn.Sequential(nn.Conv2d(128, clusters, 1, bias=False), BatchNorm2d(clusters), *average),
     ]
 
 
@@ -136,11 +135,9 @@ class CatGAN(Game):
     """A classifier sure of images, in equal shares, and unsure of generated ones. Springenberg 2016, eq. 7.
 
     Of the suite's critic the sizes are taken; as in the paper, each layer but the last has noise, batch norm and a
-    leaky ReLU of slope 0.1. Without the noise D settles on one category or on an arbitrary split. The bias of the
-    mean's entropy asks for batches of some 100 images at K = 20.
-
-    Norms see real and generated batches apart, noisy ones; after training `finish` gives those of D the moments of
-    the training images without noise, which clusters are asked of.
+    leaky ReLU. The bias of the mean's entropy asks for batches of some 100 images at K = 20. In training the norms
+    see noisy images, real and generated ones apart; then `finish` gives those of D the moments of real ones as they
+    are, which clusters are asked of.
     """
 
     name = "catgan"
@@ -158,8 +155,7 @@ class CatGAN(Game):
                 math.nan,
                 "Springenberg 2016, unsupervised PI-MNIST, also in Dilokthanakul et al. 2016, Table 1",
                 comparable=False,
-                note="majority vote, K = 20, error 9.70 %; "
-                "which images gave the vote, and whether it is one run or the best, is not known here",
+                note="majority vote, K = 20, error 9.70 %; on which images, and over how many runs, is not known here",
             ),
         )
     }
