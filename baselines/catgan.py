@@ -135,9 +135,8 @@ class CatGAN(Game):
     """A classifier sure of images, in equal shares, and unsure of generated ones. Springenberg 2016, eq. 7.
 
     Of the suite's critic the sizes are taken; as in the paper, each layer but the last has noise, batch norm and a
-    leaky ReLU. The bias of the mean's entropy asks for batches of some 100 images at K = 20. In training the norms
-    see noisy images, real and generated ones apart; then `finish` gives those of D the moments of real ones as they
-    are, which clusters are asked of.
+    leaky ReLU. The bias of the mean's entropy asks for batches of some 100 images at K = 20. After
+    training `finish` gives the norms of D the moments of real images without noise, which it is asked about.
     """
 
     name = "catgan"
@@ -155,7 +154,7 @@ class CatGAN(Game):
                 math.nan,
                 "Springenberg 2016, unsupervised PI-MNIST, also in Dilokthanakul et al. 2016, Table 1",
                 comparable=False,
-                note="majority vote, K = 20, error 9.70 %; on which images, and over how many runs, is not known here",
+                note="majority vote, K = 20, error 9.70 %; its images and number of runs are not known here",
             ),
         )
     }
