@@ -168,7 +168,7 @@ def test_released_networks_have_the_published_sizes():
         (64, 128, (4, 4), (2, 2)),
     ]
     sizes = {name: sum(p.numel() for p in net.parameters()) / 1e6 for name, net in game.named_children()}
-    # The released generator has 2 * (6272 - 128) more parameters: a gain and shift for each unit of the first maps.
+    # The released generator has a gain and shift for each unit of its first maps.
     sizes["G"] += 2 * (6272 - 128) / 1e6
     assert sizes == pytest.approx({"G": 6.65, "D": 6.56, "Q": 0.13}, abs=0.006)
     linear = [m.weight for m in game.modules() if isinstance(m, nn.Linear) and m.weight.numel() > 1e5]
