@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.backbones import MLP, Backbone, Conv
+from ganbench.backbones import MLP, Backbone, Conv, Natural
 from ganbench.layers import Critic
 from ganbench.model import Model
 from ganbench.noise import Law, Normal, Uniform
@@ -34,6 +34,7 @@ __all__ = [
     "Law",
     "LinearDecay",
     "LogisticConfig",
+    "Natural",
     "NonNegative",
     "Normal",
     "Player",
