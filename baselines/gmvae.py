@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -20,11 +21,11 @@ from ganbench.normal import normal_divergence, normal_log_density
 class Config(GameConfig):
     clusters: Count = 10
     "number K of clusters"
-    latent: Count = 200
-    "size of the code z; the paper's x"
-    style: Count = 150
+    latent: Count = 20
+    "size of the code z"
+    style: Count = 10
     "size of w, which moves the clusters' means and variances"
-    hidden: Count = 500
+    hidden: Count = 100
     "hidden width of the network from w to p(z | w, k)"
     recognition: Literal["bayes", "network"] = "bayes"
     "q(k): p(k | z, w) by Bayes' rule at the sampled z and w (second version), or a network of x (first)"
@@ -38,6 +39,12 @@ class Config(GameConfig):
 class ConvConfig(Config):
     clusters: Count = 30
     "number K of clusters"
+    latent: Count = 200
+    "size of the code z"
+    style: Count = 150
+    "size of w, which moves the clusters' means and variances"
+    hidden: Count = 500
+    "hidden width of the network from w to p(z | w, k)"
     kernel: Count = 6
     "side of the kernels of the two layers next to the image; 6 for 28x28"
 
@@ -70,18 +77,11 @@ class GMVAE(Game):
         super().__init__(data, config)
         self.config: Config = config
         if not data.bounded:
-            raise ValueError(
-                f"its likelihood is Bernoulli on grey levels and needs images, got shape {data.shape}"
-            )
-        codes = 2 * (config.latent + config.style)
-        self.encoder, self.decoder = self.make_networks(
-            codes + (config.clusters if config.recognition == "network" else 0)
-        )
-        self.prior = nn.Sequential(
-            nn.Linear(config.style, config.hidden),
-            nn.Tanh(),
-            nn.Linear(config.hidden, 2 * config.clusters * config.latent),
-        )
+            raise ValueError(f"its Bernoulli likelihood needs images, got shape {data.shape}")
+        logits = config.clusters if config.recognition == "network" else 0
+        self.encoder, self.decoder = self.make_networks(2 * (config.latent + config.style) + logits)
+        outputs = nn.Linear(config.hidden, 2 * config.clusters * config.latent)
+        self.prior = nn.Sequential(nn.Linear(config.style, config.hidden), nn.Tanh(), outputs)
 
     def make_networks(self, outputs: int) -> tuple[nn.Module, Generator]:
         """Return the encoder to (n, outputs) and the decoder of z."""
@@ -140,13 +140,12 @@ class GMVAE(Game):
         bayes = log_softmax(normal_log_density(z[:, None], means, log_variances), dim=1)
         q = bayes if self.config.recognition == "bayes" else log_softmax(logits, dim=1)
         pixels = ((x + 1) / 2).flatten(1)
-        surprise = binary_cross_entropy_with_logits(
-            self.decoder.logits(z).flatten(1), pixels, reduction="none"
-        ).sum(1)
-        to_components = normal_divergence(mean[:, None], log_variance[:, None], means, log_variances)
-        codes = (q.exp() * to_components).sum(1) + normal_divergence(style, style_log_variance)
-        uniform = torch.full_like(q, 1 / self.config.clusters).log()
-        return surprise + codes, (q.exp() * (q - uniform)).sum(1), -(bayes.exp() * bayes).sum(1)
+        outputs = self.decoder.logits(z).flatten(1)
+        surprise = binary_cross_entropy_with_logits(outputs, pixels, reduction="none").sum(1)
+        apart = normal_divergence(mean[:, None], log_variance[:, None], means, log_variances)
+        codes = (q.exp() * apart).sum(1) + normal_divergence(style, style_log_variance)
+        clusters = (q.exp() * (q + math.log(self.config.clusters))).sum(1)
+        return surprise + codes, clusters, -(bayes.exp() * bayes).sum(1)
 
     def vae_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """Negative bound in nats per image, with free bits for k and alpha times the entropy of p(k | z, w)."""
@@ -194,7 +193,7 @@ class GMVAE2016(GMVAE):
         for inputs, width, size, stride, padding in plan:
             encoder += [nn.Conv2d(inputs, width, size, stride, padding, bias=False), BatchNorm2d(width), nn.ReLU()]
         decoder: list[nn.Module] = [nn.Linear(self.config.latent, 500, bias=False), BatchNorm1d(500), nn.ReLU()]
-        decoder.append(nn.Unflatten(1, (500, 1, 1)))
+        decoder += [nn.Unflatten(1, (500, 1, 1))]
         for width, inputs, size, stride, padding in plan[:0:-1]:
             layer = nn.ConvTranspose2d(inputs, width, size, stride, padding, bias=False)
             decoder += [layer, BatchNorm2d(width), nn.ReLU()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,9 +39,7 @@ class GMVAEExact(Game):
         super().__init__(data, config)
         self.config: Config = config
         if not data.bounded:
-            raise ValueError(
-                f"its likelihood is Bernoulli on grey levels and needs images, got shape {data.shape}"
-            )
+            raise ValueError(f"its Bernoulli likelihood needs images, got shape {data.shape}")
         backbone, shape, count = config.backbone, data.shape, config.clusters
         self.dense = isinstance(backbone, MLP)
         # k joins x as numbers beside its pixels, or as one more map per cluster.
@@ -105,8 +104,7 @@ class GMVAEExact(Game):
         pixels = ((x + 1) / 2).flatten(1).repeat_interleave(self.config.clusters, dim=0)
         surprise = binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(1)
         cost = surprise.unflatten(0, q.shape) + normal_divergence(mean, log_variance, *self.components())
-        uniform = torch.full_like(q, 1 / self.config.clusters).log()
-        return -(q.exp() * (cost + q - uniform)).sum(1)
+        return -(q.exp() * (cost + q + math.log(self.config.clusters))).sum(1)
 
     def vae_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """Negative bound of binarised images, averaged over the batch."""

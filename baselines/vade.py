@@ -51,8 +51,9 @@ DECAY = Decay(divisor=math.exp(-math.log(0.9) / 7000), floor=0.1)
 class VaDE(Game):
     """VAE with a Gaussian mixture as prior, started from an autoencoder and a mixture. Jiang et al. 2017, eq. 9.
 
-    The autoencoder is trained in one go by cross-entropy where the paper stacks its layers; the log variances of
-    q(z | x) start at random. The mixture's weights are a softmax, its variances exponentials; Adam's epsilon is the library's.
+    The paper stacks the autoencoder's layers; here it is trained in one go by cross-entropy at draws of q(z | x),
+    without which a normed decoder leaves codes far smaller than the first draws' noise. The mixture's weights are
+    a softmax, its variances exponentials; Adam's epsilon is the library's.
     """
 
     name = "vade"
@@ -93,9 +94,7 @@ class VaDE(Game):
         super().__init__(data, config)
         self.config: Config = config
         if not data.bounded:
-            raise ValueError(
-                f"its likelihood is Bernoulli on grey levels and needs images, got shape {data.shape}"
-            )
+            raise ValueError(f"its Bernoulli likelihood needs images, got shape {data.shape}")
         self.encoder = config.backbone.make_encoder(data.shape, 2 * config.latent)
         self.decoder = config.backbone.make_generator(config.latent, data.shape)
         self.logits = nn.Parameter(torch.zeros(config.clusters))
@@ -118,7 +117,7 @@ class VaDE(Game):
         self.to(images.device)
         training, x = self.training, images.to(self.means.dtype)
         self.train()
-        self._reconstruct_by_descent(x, seed)
+        self._learn_codes(x, seed)
         self.eval()  # a norm's moments are then those of all batches
         with torch.no_grad():
             codes = torch.cat([self.encode(part) for part in x.split(1000)])
@@ -135,8 +134,8 @@ class VaDE(Game):
             self.means.copy_(means)
             self.log_variances.copy_(variances.log())
 
-    def _reconstruct_by_descent(self, x: Tensor, seed: int) -> None:
-        """Minimise the cross-entropy of images (n, *shape) and their reconstructions."""
+    def _learn_codes(self, x: Tensor, seed: int) -> None:
+        """Minimise the surprise at images (n, *shape) given draws of their codes."""
         generator = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
         batch = min(BATCH, len(x))
         adam = torch.optim.Adam([*self.encoder.parameters(), *self.decoder.parameters()], lr=self.config.rate)
@@ -144,7 +143,9 @@ class VaDE(Game):
             order = torch.randperm(len(x), generator=generator)[: len(x) // batch * batch].to(x.device)
             for index in order.split(batch):
                 adam.zero_grad()
-                self.surprise(x[index], self.encode(x[index])).mean().backward()
+                mean, log_variance = self.encoder(x[index]).chunk(2, dim=1)
+                normal = torch.randn(mean.shape, generator=generator).to(mean)
+                self.surprise(x[index], mean + (0.5 * log_variance).exp() * normal).mean().backward()
                 adam.step()
         adam.zero_grad()
 
