@@ -53,11 +53,11 @@ def _published(value: float, error: float, row: str, note: str, comparable: bool
 
 
 class GMVAE(Game):
-    """VAE whose code has a mixture prior that a second code moves. Dilokthanakul et al. 2016, eq. 4 to 6.
+    """VAE whose code has a mixture prior that a second code moves. Dilokthanakul et al. 2016, section 3.
 
     Cluster k is uniform, w ~ N(0, I), z | w, k ~ N(mean_k(w), variance_k(w)), image x | z Bernoulli with grey
     levels as probabilities; the paper writes y, x, w, z for x, z, w, k here. k is summed out, z and w are drawn
-    once. Gradients are those of the loss as printed; the released second version flips a sign in one of them.
+    once. Gradients are those of the loss as printed; the released second version seems to flip a sign.
     """
 
     name = "gmvae"

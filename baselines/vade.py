@@ -49,7 +49,7 @@ DECAY = Decay(divisor=math.exp(-math.log(0.9) / 7000), floor=0.1)
 
 
 class VaDE(Game):
-    """VAE with a Gaussian mixture as prior, started from an autoencoder and a mixture. Jiang et al. 2017, eq. 9.
+    """VAE with a Gaussian mixture as prior, started from an autoencoder and a mixture. Jiang et al. 2017, section 3.
 
     The paper stacks the autoencoder's layers; here it is trained in one go by cross-entropy at draws of q(z | x),
     without which a normed decoder leaves codes far smaller than the first draws' noise. The mixture's weights are
@@ -83,9 +83,9 @@ class VaDE(Game):
                 "cluster-accuracy",
                 0.9446,
                 math.nan,
-                "Jiang et al. 2017, Table 2",
+                "Jiang et al. 2017, clustering accuracy on MNIST",
                 comparable=False,
-                note="best of several runs; trained and scored on all 70,000 images with the best map",
+                note="the best run; trained and scored on all 70,000 images with the best map",
             ),
         )
     }
@@ -182,7 +182,7 @@ class VaDE(Game):
         return self.posterior(self.encode(x))
 
     def log_likelihood_bound(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        """Return what bounds log p(x) from below on average over the noise, in nats, (n,). Jiang 2017, eq. 12."""
+        """Return what bounds log p(x) from below on average over the noise, in nats, (n,)."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         z = mean + (0.5 * log_variance).exp() * noise["z"]
         q = self.posterior(z)

@@ -63,6 +63,14 @@ def test_normal_laws_are_those_of_torch_and_broadcast():
     assert torch.allclose(normal_log_density(mean, others, log_others), expected, rtol=1e-12)
 
 
+def test_normal_laws_keep_their_digits_in_bfloat16():
+    values = [random(5, 200, seed=seed).bfloat16() for seed in range(4)]
+    exact = [value.double() for value in values]
+    assert torch.allclose(normal_divergence(*values).double(), normal_divergence(*exact), rtol=1e-5)
+    assert torch.allclose(normal_divergence(*values[:2]).double(), normal_divergence(*exact[:2]), rtol=1e-5)
+    assert torch.allclose(normal_log_density(*values[:3]).double(), normal_log_density(*exact[:3]), rtol=1e-5)
+
+
 # ---------------------------------------------------------------- Dilokthanakul et al.
 
 
