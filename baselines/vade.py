@@ -49,7 +49,7 @@ DECAY = Decay(divisor=math.exp(-math.log(0.9) / 7000), floor=0.1)
 
 
 class VaDE(Game):
-    """VAE with a Gaussian mixture as prior, started from an autoencoder and a mixture. Jiang et al. 2017, section 3.
+    """VAE with a Gaussian mixture as prior, started at a mixture of codes. Jiang et al. 2017, section 3.
 
     The paper stacks the autoencoder's layers; here it is trained in one go by cross-entropy at draws of q(z | x),
     without which a normed decoder leaves codes far smaller than the first draws' noise. The mixture's weights are
