@@ -60,6 +60,7 @@ def small(name: str, backbone: dict) -> dict:
     if "width" in settings["backbone"]:
         shrunk |= {"backbone.width": 4}
     shrunk |= {key: 5 for key in ("centroids", "components") if key in settings}
+    shrunk |= {key: 3 for key in ("clusters", "epochs") if key in settings}
     shrunk |= {
         key: min(2, settings[key]) for key in ("generators", "chains", "labels_per_class") if key in settings
     }
