@@ -26,6 +26,7 @@ ABILITIES = (
     "interpolate",
     "translate",
     "extrapolate",
+    "predict",
     "condition",
 )
 
