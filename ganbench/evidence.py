@@ -156,9 +156,7 @@ class RunEvidence:
             return torch.cat([self._to_pixels(extrapolate(part, frames)) for part in noise])
 
     @property
-    def view(self) -> Moving:
-        if self.reference.data.view is None:
-            raise UserError(f"nobody knows how {self.reference.data.name} moves; take moving-digits or moving-mnist")
+    def view(self) -> Moving | None:
         return self.reference.data.view
 
     def extracted(self, images: Tensor, extractor: str) -> Features:

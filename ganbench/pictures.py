@@ -16,8 +16,8 @@ def draw_grid(images: Tensor, path: Path, columns: int = 10) -> None:
     """Draw images in [0, 1] as a PNG grid, enlarged to about 28 pixels a side.
 
     Args:
-        images: (n, channels, height, width); or sequences, (n, frames, channels, height, width), of which the first
-            `columns` are drawn, one in each row.
+        images: (n, channels, height, width); or sequences, (n, frames, channels, height, width), of which the
+            first `columns` are drawn, one in each row.
         path: file to write.
         columns: images beside each other.
     """

@@ -81,9 +81,9 @@ class Moving(Record):
         return (places * self.room).long()
 
     def render(self, images: Tensor, corners: Tensor) -> Tensor:
-        """Return frames with the images (n, 1, side, side) at corners (n, frames, 2), (n, frames, 1, canvas, canvas)."""
+        """Return frames (n, frames, 1, canvas, canvas) of images (n, 1, side, side) at corners (n, frames, 2)."""
         black = torch.nn.functional.pad(images[:, 0], [self.room] * 4)
-        # Pixel p of a frame shows pixel p - corner of the image, which lies at room + p - corner of the padded one.
+        # Pixel p of a frame shows pixel p - corner of the image, at room + p - corner of the padded one.
         pixels = self.room + torch.arange(self.canvas, device=images.device)
         columns, rows = (pixels - corners[:, :, axis, None] for axis in (0, 1))
         which = torch.arange(len(images), device=images.device)[:, None, None, None]

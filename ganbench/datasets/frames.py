@@ -1,4 +1,4 @@
-"""frames:PATH: the user's own sequences, e.g. the rotating objects of 3D Chairs, one folder of image files each."""
+"""frames:PATH: the user's own sequences, e.g. the rotations of 3D Chairs, one folder of image files each."""
 
 from __future__ import annotations
 

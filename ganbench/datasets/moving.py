@@ -1,7 +1,7 @@
 """Moving digits: one real digit that wanders over a black canvas and bounces, made as it is needed.
 
-Training sees new trajectories in every epoch. What is measured, fitted to or averaged are the first 1,000 sequences of a
-split with fixed ones.
+Training sees new trajectories in every epoch. What is measured, fitted to or averaged are the first 1,000
+sequences of a split, with fixed trajectories.
 """
 
 from __future__ import annotations

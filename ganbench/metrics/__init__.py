@@ -63,8 +63,8 @@ class Evidence(Protocol):
         """Return the classes of a split, int64 (n,); UserError if it has none."""
 
     @property
-    def view(self) -> Moving:
-        """How the digits of the data move; UserError if nobody knows it."""
+    def view(self) -> Moving | None:
+        """How the digits of the data move, None if they do not or nobody knows it."""
 
     def extracted(self, images: Tensor, extractor: str) -> Features:
         """Return what the extractor makes of any images in [0, 1]."""

@@ -152,8 +152,7 @@ def score(real: Tensor, fake: Tensor, extractor: str, what: str = "images") -> S
     law = gaussian_of_features(real)
     n, d = min(len(real), len(fake)), real.shape[1]
     protocol = (
-        f"{len(fake)} generated and {len(real)} test {what}; {extractor};"
-        f" {d} features; covariance ddof=1; float64"
+        f"{len(fake)} generated and {len(real)} test {what}; {extractor}; {d} features; covariance ddof=1; float64"
     )
     detail = f"rank-deficient covariance: {n} images for {d} features" if n <= d else ""
     value = distance(law, gaussian_of_features(fake))
