@@ -82,7 +82,7 @@ def pair_critic(q_logits: Tensor, p_logits: Tensor) -> Tensor:
 
 
 def pair_generator(q_logits: Tensor, p_logits: Tensor) -> Tensor:
-    """The critic's loss with both classes swapped: E descends through q, G through p. Dumoulin et al. 2017, sec. 2.2.
+    """The critic's loss with both classes swapped: E descends through q, G through p. Dumoulin et al. 2017.
 
     Args:
         q_logits, p_logits: as for `pair_critic`; 2 log 2 at logits 0.

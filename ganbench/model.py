@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ABILITIES = (
     "sample",
     "encode",
+    "decode",
     "reconstruct",
     "cluster",
     "classify",
