@@ -38,11 +38,11 @@ GAN_G: dict[str, Any] = {
     "encoder": "deterministic",
     "latent": 128,
     "simultaneous": False,
-    "discriminator.optimiser": Adam(2e-4, (0.5, 0.999)),
-    "generator.optimiser": Adam(2e-4, (0.5, 0.999)),
+    "discriminator.optimiser": Adam(2e-4),
+    "generator.optimiser": Adam(2e-4),
 }
 # The released MNIST networks, but for N(0, 0.02^2) weights of the convolutions instead of Glorot's, pixels in
-# [-1, 1] instead of [0, 1], and batch norm per map instead of per unit behind G's linear layer. Their dropout never acts.
+# [-1, 1] instead of [0, 1], and batch norm per map instead of per unit behind G's linear layer.
 GAN_G_2018 = {**GAN_G, "backbone": Conv(width=64, kernel=5, layers=3, critic_norm=True)}
 MIXTURES = {
     "backbone": MLP(
@@ -76,14 +76,12 @@ TABLES = [
     for paper, value, error in (("Lin et al. 2018", lin, spread), ("Srivastava et al. 2017", other, math.nan))
     if not math.isnan(value)
 ]
-PAPER = "Dumoulin et al. 2017; +- is over 10 random choices of hyperparameters"
+PAPER = "Dumoulin et al. 2017; +- is over 10 choices of hyperparameters"
 ANY = "one of 10,000 samples, however far from its centre, counts as a mode"
 TABLES += [Published("grid", "modes-captured", 13.4, 5.8, PAPER, comparable=False, note=ANY)]
 INCEPTION, ROW = "inception-score@inception-2015", "Li et al. 2018, Table 1, row GAN-G"
 GMM = (
-    Published(
-        "mnist", "exemplar-accuracy-test", 0.7027, 0.005, f"{ROW}+GMM", note="form of covariances not stated"
-    ),
+    Published("mnist", "exemplar-accuracy-test", 0.7027, 0.005, f"{ROW}+GMM"),
     Published("mnist", "reconstruction-mse", 0.071, 0.001, f"{ROW}+GMM"),
     Published("cifar10", INCEPTION, 5.26, 0.05, f"{ROW}+GMM"),
 )
@@ -144,12 +142,11 @@ class ALI(Game):
         """Return a draw of z given x from standard normal noise (n, latent); at noise 0 if there is none."""
         if self.config.encoder == "deterministic":
             return self.E(x)
+        noise = x.new_zeros(len(x), self.config.latent) if noise is None else noise
         if self.config.encoder == "implicit":
-            flat = x.flatten(1)
-            silence = flat.new_zeros(len(flat), self.config.latent)
-            return self.E(torch.cat([flat, silence if noise is None else noise], 1))
+            return self.E(torch.cat([x.flatten(1), noise], 1))
         mean, log_deviation = self.E(x).chunk(2, dim=1)
-        return mean if noise is None else mean + log_deviation.exp() * noise
+        return mean + log_deviation.exp() * noise
 
     def encode(self, x: Tensor) -> Tensor:
         """Return z at noise 0, for a Gaussian its mean, (n, latent)."""
