@@ -45,14 +45,9 @@ GAN_G: dict[str, Any] = {
 # [-1, 1] instead of [0, 1], and batch norm per map instead of per unit behind G's linear layer.
 GAN_G_2018 = {**GAN_G, "backbone": Conv(width=64, kernel=5, layers=3, critic_norm=True)}
 MIXTURES = {
-    "backbone": MLP(
-        generator=(400,) * 4,
-        critic=(200,) * 3,
-        critic_activation="maxout",
-        generator_init=0.02,
-        critic_init=0.02,
-        init_law="normal",
-    ),
+    "backbone": MLP(generator=(400,) * 4, critic=(200,) * 3, critic_activation="maxout", init_law="normal"),
+    "backbone.generator_init": 0.02,
+    "backbone.critic_init": 0.02,
     "encoder": "implicit",
     "latent": 2,
     "discriminator.optimiser": Adam(1e-4, (0.8, 0.999)),
@@ -76,9 +71,10 @@ TABLES = [
     for paper, value, error in (("Lin et al. 2018", lin, spread), ("Srivastava et al. 2017", other, math.nan))
     if not math.isnan(value)
 ]
-PAPER = "Dumoulin et al. 2017; +- is over 10 choices of hyperparameters"
-ANY = "one of 10,000 samples, however far from its centre, counts as a mode"
-TABLES += [Published("grid", "modes-captured", 13.4, 5.8, PAPER, comparable=False, note=ANY)]
+OWN = "Dumoulin et al. 2017; +- is over 10 choices of hyperparameters"
+TABLES += [
+    Published("grid", "modes-captured", 13.4, 5.8, OWN, False, "one of 10,000 samples of any quality is enough")
+]
 INCEPTION, ROW = "inception-score@inception-2015", "Li et al. 2018, Table 1, row GAN-G"
 GMM = (
     Published("mnist", "exemplar-accuracy-test", 0.7027, 0.005, f"{ROW}+GMM"),
@@ -90,8 +86,7 @@ GMM = (
 class ALI(Game):
     """GAN of pairs: a critic tells (x, E(x)) from (G(z), z). Dumoulin et al. 2017, eq. 4, released losses.
 
-    Both kinds of pairs pass the critic by themselves, as in Li et al.'s code; Dumoulin et al. join them in one
-    batch, which would differ only where the critic has batch norm.
+    Each kind of pair is a batch of its own, as in Li et al.'s code; Dumoulin et al. join them, which norms notice.
     """
 
     name = "ali"
@@ -126,9 +121,8 @@ class ALI(Game):
         laws: dict[str, Law] = {"z": Normal(self.config.latent)}
         if self.config.encoder != "deterministic":
             laws["code"] = Normal(self.config.latent, training_only=True)
-        if self.D.mask_size:
-            laws["drop_real"] = Uniform(self.D.mask_size, training_only=True)
-            laws["drop_fake"] = Uniform(self.D.mask_size, training_only=True)
+        if size := self.D.mask_size:
+            laws |= {name: Uniform(size, training_only=True) for name in ("drop_real", "drop_fake")}
         return laws
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
@@ -181,11 +175,10 @@ class ALIMixture(ALI):
     def __init__(self, data: Facts, config: MixtureConfig = MixtureConfig()) -> None:
         super().__init__(data, config)
         self.config: MixtureConfig = config
-        count, size = config.clusters, config.latent
-        self.register_buffer("weights", torch.full((count,), 1 / count))
-        self.register_buffer("means", torch.zeros(count, size))
+        self.register_buffer("weights", torch.full((config.clusters,), 1 / config.clusters))
+        self.register_buffer("means", torch.zeros(config.clusters, config.latent))
         # Upper triangular R_k with R_k R_k^T the inverse covariance.
-        self.register_buffer("roots", torch.eye(size).repeat(count, 1, 1))
+        self.register_buffer("roots", torch.eye(config.latent).repeat(config.clusters, 1, 1))
 
     def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
         from sklearn.exceptions import ConvergenceWarning  # slow to import, needed here only
@@ -195,18 +188,15 @@ class ALIMixture(ALI):
             codes = torch.cat([self.encode(part) for part in images.split(1000)])
         form, count = self.config.covariance, min(self.config.clusters, len(codes))
         mixture = GaussianMixture(count, covariance_type=form, random_state=seed % 2**32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is part of the setting
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             mixture.fit(codes.cpu().double().numpy())
-        roots = torch.from_numpy(mixture.precisions_cholesky_).to(codes)
-        self.weights = torch.from_numpy(mixture.weights_).to(codes)
-        self.means = torch.from_numpy(mixture.means_).to(codes)
+        fitted = (mixture.weights_, mixture.means_, mixture.precisions_cholesky_)
+        self.weights, self.means, roots = (torch.from_numpy(array).to(codes) for array in fitted)
         self.roots = roots.diag_embed() if form == "diag" else roots
 
     def cluster(self, x: Tensor) -> Tensor:
         """Return log p(k | E(x)) under the fitted mixture, float64 (n, clusters)."""
         codes, means, roots = (tensor.double() for tensor in (self.encode(x), self.means, self.roots))
-        # R^T (z - mean) as a difference of products: n x clusters x latent numbers instead of two such sets.
         white = torch.einsum("nd,kde->nke", codes, roots) - torch.einsum("kd,kde->ke", means, roots)
-        scale = roots.diagonal(dim1=1, dim2=2).log().sum(1)
-        return (self.weights.double().log() + scale - 0.5 * white.square().sum(2)).log_softmax(1)
+        height = self.weights.double().log() + roots.diagonal(dim1=1, dim2=2).log().sum(1)
+        return (height - 0.5 * white.square().sum(2)).log_softmax(1)
