@@ -53,7 +53,6 @@ MIXTURES = {
     "discriminator.optimiser": Adam(1e-4, (0.8, 0.999)),
     "generator.optimiser": Adam(1e-4, (0.8, 0.999)),
 }
-
 # dataset, metric, value and error of Lin et al. 2018, value of Srivastava et al. 2017
 MODES = (
     ("ring", "modes-captured", 6.6, 0.3, 2.8),
@@ -72,9 +71,7 @@ TABLES = [
     if not math.isnan(value)
 ]
 OWN = "Dumoulin et al. 2017; +- is over 10 choices of hyperparameters"
-TABLES += [
-    Published("grid", "modes-captured", 13.4, 5.8, OWN, False, "one of 10,000 samples of any quality is enough")
-]
+TABLES += [Published("grid", "modes-captured", 13.4, 5.8, OWN, False, "one of 10,000 samples is enough")]
 INCEPTION, ROW = "inception-score@inception-2015", "Li et al. 2018, Table 1, row GAN-G"
 GMM = (
     Published("mnist", "exemplar-accuracy-test", 0.7027, 0.005, f"{ROW}+GMM"),
@@ -96,8 +93,7 @@ class ALI(Game):
     )
     variants = {"ali": {}, "gan-g": GAN_G, "gan-g-2018": GAN_G_2018, "ali-mixtures": MIXTURES}
     published = {
-        "ali": tuple(TABLES),
-        "ali-mixtures": tuple(TABLES),
+        **dict.fromkeys(("ali", "ali-mixtures"), tuple(TABLES)),
         "gan-g": (Published("cifar10", INCEPTION, 5.34, 0.05, f"{ROW}, quoted there"),),
     }
 

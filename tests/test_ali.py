@@ -1,4 +1,4 @@
-"""ALI, GAN-G and the mixture of its codes: losses, whom they move, networks, and the mixture as scikit-learn has it."""
+"""ALI, GAN-G and the mixture of its codes: losses, whom they move, networks, posteriors as in scikit-learn."""
 
 from __future__ import annotations
 

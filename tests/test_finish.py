@@ -26,7 +26,7 @@ CALLS: list[dict] = []
 
 @pytest.fixture
 def finishing(clean_registry: None) -> Iterator[str]:
-    """Register a GAN that keeps, when it is finished, what its critic says of the training set, but the last rows."""
+    """Register a GAN that keeps, when finished, what its critic says of the training set but its last rows."""
 
     class Finishing(registry.models.get("gan").game):
         """GAN that looks back at its data."""
