@@ -187,6 +187,17 @@ class Game(nn.Module):
             seed: of all choices that are random.
         """
 
+    def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+        """Take from the training set what needs the trained networks, such as a mixture of codes, into buffers.
+
+        It is called once, after the last round of a game with players, in eval mode, with the weights that are
+        evaluated, averaged ones if there are any; not on a run that diverged. Buffers are saved with the run.
+
+        Args:
+            images, labels: as for `fit`.
+            seed: of all choices that are random.
+        """
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
