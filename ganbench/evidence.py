@@ -46,6 +46,8 @@ class Reference:
         shape = tuple(images.shape[1:])
         if extractor.shape is not None and extractor.shape != shape:
             raise UserError(f"extractor {name} is for images of shape {extractor.shape}, not {shape}")
+        if len(shape) == 4:
+            raise UserError(f"extractor {name} takes single images, not sequences of shape {shape}; try frame-fid")
         if name not in self._networks:
             self._networks[name] = extractor.load().to(images.device)
         return Features(*extract(self._networks[name], images))

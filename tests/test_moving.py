@@ -291,11 +291,15 @@ def test_a_reference_is_fitted_to_the_sequences_that_are_shown(moving, tmp_path)
     train([spec("real-train")], moving, tmp_path)
     folder = spec("real-train").folder(tmp_path)
     rows = measure(
-        spec("real-train"), folder, Reference(moving), ["motion-error", "fid@mlp-digits-v1", "reconstruction-mse"]
+        spec("real-train"),
+        folder,
+        Reference(moving),
+        ["motion-error", "fid@mlp-digits-v1", "fid@pixels", "reconstruction-mse"],
     )
     by = {row.metric: row for row in rows}
     assert by["motion-error"].status == "measured"
     assert "is for images of shape (1, 8, 8), not (5, 1, 14, 14)" in by["fid@mlp-digits-v1"].reason
+    assert "takes single images, not sequences" in by["fid@pixels"].reason
     assert by["reconstruction-mse"].reason == "the game has no reconstruct"
     with Image.open(folder / "samples.png") as picture:
         assert picture.size == (2 * 5 * 16, 2 * 10 * 16)  # 5 frames beside each other, 10 sequences, zoomed by 2
