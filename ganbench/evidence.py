@@ -95,7 +95,7 @@ class RunEvidence:
         """Return the first n rows of noise in parts of some size."""
         return [{name: rows[i : min(n, i + size)] for name, rows in noise.items()} for i in range(0, n, size)]
 
-    def _noise(self, purpose: str, chunk: int) -> dict[str, Tensor]:
+    def _noise(self, purpose: str, chunk: int, training: bool = False) -> dict[str, Tensor]:
         data = self.reference.data
         device = data.images["train"].device
         stream = seed_stream(data.name, self.spec.model, self.spec.seed, purpose, chunk)
@@ -103,7 +103,7 @@ class RunEvidence:
         return {
             name: law.fill(torch.empty(CHUNK, *law.shape, device=device), generator)
             for name, law in self.game.noise().items()
-            if not law.training_only
+            if training or not law.training_only
         }
 
     def _to_pixels(self, images: Tensor) -> Tensor:
@@ -208,6 +208,17 @@ class RunEvidence:
             codes = [encode(part) for part in self._inputs("fake")]
             again = [encode(decode(part)) for part in codes]
         return torch.cat(codes).double(), torch.cat(again).double()
+
+    def verdicts(self, split: Split) -> dict[str, Tensor]:
+        discriminate = cast(Callable[..., dict[str, Tensor]], self.game.discriminate)
+        found = []
+        with torch.no_grad():
+            for chunk, part in enumerate(self._inputs(split)):
+                noise = {name: rows[: len(part)] for name, rows in self._noise("judge", chunk, True).items()}
+                if self.game.league != "unlabelled":
+                    noise["y"] = self.labels(split)[chunk * self._at_once :][: len(part)]
+                found.append(discriminate(part, noise))
+        return {critic: torch.cat([part[critic] for part in found]) for critic in found[0]}
 
     def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
         data = self.reference.data

@@ -216,6 +216,11 @@ class GraphicalGAN(Game):
         shares = {key: len(factors) / len(self.factors) for key, factors in self._judged.items()}
         return torch.stack([shares[key] * term for key, term in terms.items()]).sum(0)
 
+    def discriminate(self, x: Tensor, noise: Mapping[str, Tensor]) -> Values:
+        """Return critic -> (n,) shares of its verdicts on each x and on a generated example that are right."""
+        q, p, _, _ = self._sides(x, {**noise, **self.share(noise)})
+        return {key: ((q[key] > 0).double() + (p[key] <= 0).double()).mean(0) / 2 for key in q}
+
     def critics_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         q, p, _, _ = self._sides(x, noise)
         return self._mean({key: pair_critic(q[key], p[key]) for key in q})

@@ -231,6 +231,25 @@ def test_noise_on_critics_blurs_all_that_they_see():
     assert torch.equal(game.judge("q", values, {})["x"], plain.judge("q", values, {})["x"])
 
 
+def test_verdicts_count_real_above_zero_and_generated_below():
+    game = mixture()
+    silence(game)
+    with torch.no_grad():
+        for key, bias in (("x", 1.0), ("h", 0.0)):  # one that says real to everything, one that says nothing
+            game.critics[key].joint[-1].bias.fill_(bias)
+    noise = {k: v for k, v in noise_of(game, 6).items() if not k.startswith("p ") and k != "fake"}
+    verdicts = game.discriminate(X, noise)
+    assert {key: right.tolist() for key, right in verdicts.items()} == {"x": [0.5] * 6, "h": [0.5] * 6}
+    sharp = mixture()
+    noise = noise_of(sharp, 6)
+    q = sharp.judge("q", sharp.recognise({"x": X}, noise)[0], noise)
+    p = sharp.judge("p", {"x": noise["fake"], "h": noise["p h"], "k": noise["p k"]}, noise)
+    right = sharp.discriminate(X, noise)
+    for key in ("x", "h"):
+        pair = q[key][0], p[key][0]
+        assert right[key].mul(2).tolist() == [float(a > 0) + float(b <= 0) for a, b in zip(*pair, strict=True)]
+
+
 class Chain(GraphicalGAN):
     """Two tied frames after one state, to compare batches with single calls."""
 
