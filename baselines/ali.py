@@ -43,7 +43,7 @@ GAN_G: dict[str, Any] = {
 }
 # The released MNIST networks, but for N(0, 0.02^2) weights of the convolutions instead of Glorot's, pixels in
 # [-1, 1] instead of [0, 1], and batch norm per map instead of per unit behind G's linear layer.
-GAN_G_2018 = {**GAN_G, "backbone": Conv(width=64, kernel=5, layers=3, critic_norm=True)}
+GAN_G_2018 = {**GAN_G, "backbone": Conv(width=64, kernel=5, layers=3, critic_norm=True, encoder_norm=True)}
 MIXTURES = {
     "backbone": MLP(generator=(400,) * 4, critic=(200,) * 3, critic_activation="maxout", init_law="normal"),
     "backbone.generator_init": 0.02,

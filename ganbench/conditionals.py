@@ -171,7 +171,7 @@ class Joint(nn.Module):
             deep = dense(rest, *joint[:1] * 3, outputs)
             self.joint = backbone.make_critic((rest,), outputs) if isinstance(backbone, MLP) else deep
             return
-        self.trunk = backbone.make_encoder(shapes[self.image], 1)
+        self.trunk = backbone.make_critic(shapes[self.image])
         *_, head = (layer for layer in self.trunk.modules() if isinstance(layer, nn.Linear))
         self.trunk.blocks[-1] = nn.Flatten()
         self.branch = nn.Sequential(dense(rest, *branch), LeakyReLU())
