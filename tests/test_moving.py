@@ -18,11 +18,12 @@ from ganbench import datasets, registry
 from ganbench.datasets import SEQUENCES, Dataset
 from ganbench.datasets.moving import DIGITS, MNIST
 from ganbench.draws import Batches, scale
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.game import Game
 from ganbench.measure import measure
 from ganbench.pictures import draw_grid
 from ganbench.record import from_json, to_json
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.stack import Stack
 from ganbench.suite import RunSpec
