@@ -77,7 +77,7 @@ def sheet(blocks: Sequence[Block]) -> Image.Image:
 
 
 def place(block: Block) -> tuple[int, int, int]:
-    """Return where a block's first image stands on its sheet, and the zoom: left, top, pixels for one of its own."""
+    """Return where a block's first image stands: left, top, and how many pixels one of its own takes."""
     font = ImageFont.load_default(LETTERS)
     beside = max((int(font.getlength(word)) + GAP for word in block.rows), default=0)
     zoom = _zoom(block.tiles)
