@@ -87,7 +87,7 @@ def reconstructions(evidence: RunEvidence) -> list[Block]:
     if sequences:
         return _rows("reconstructions", (real, again), ("test", "made"))
     pairs = torch.stack([_filled(real, n), _filled(again, n)], 1).reshape(ROWS, COLUMNS, *real.shape[1:])
-    return [Block(pairs, "reconstructions", columns=("test", "made") * (COLUMNS // 2))]
+    return [Block(pairs, "pairs of a test image and its reconstruction")]
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def interpolations(evidence: RunEvidence) -> list[Block]:
     path = slerp(a, b, share) if normal else torch.lerp(a[:, None], b[:, None], share[:, None])
     between = made(evidence, "decode", path.flatten(0, 1)).unflatten(0, path.shape[:2])
     tiles = torch.cat([images[:n, None], between, images[n:, None]], 1)
-    title = f"{'spherical' if normal else 'linear'} interpolations between the codes of test images"
+    title = f"{'spherical' if normal else 'linear'} interpolations of codes"
     return [Block(tiles, title, columns=("test", *("" for _ in share), "test"))]
 
 
@@ -157,8 +157,8 @@ def traversal(evidence: RunEvidence) -> list[Block]:
         inputs = {other: value.repeat_interleave(len(parts), 0) for other, value in held.items()}
         inputs[name][:, i] = law.quantile(parts).to(held[name]).repeat(HELD)
         tiles = made(evidence, "sample", inputs).unflatten(0, (HELD, -1))
-        title = f"from low to high {name}" + (f" {i + 1}" if law.shape[0] > 1 else "")
-        blocks.append(Block(tiles, title, columns=[f"{100 * float(part):.0f}%" for part in parts]))
+        title = name + (f" {i + 1}" if law.shape[0] > 1 else "")
+        blocks.append(Block(tiles, f"{title} varied", columns=[f"{100 * float(part):.0f}%" for part in parts]))
     return blocks
 
 
@@ -207,4 +207,5 @@ def extrapolation(evidence: RunEvidence) -> list[Block]:
 def extrapolation_film(evidence: RunEvidence) -> list[Block]:
     """Return the frames of long generated sequences, side by side."""
     frames = evidence.extrapolations(ROWS, LENGTH).unbind(1)
-    return [Block(frame[None], f"frame {t + 1} of {LENGTH}") for t, frame in enumerate(frames)]
+    words = ((f"frame {t} of {LENGTH}",) for t in range(1, LENGTH + 1))  # which also keep equal frames apart
+    return [Block(frame[None], "sequences", columns=word) for frame, word in zip(frames, words, strict=True)]

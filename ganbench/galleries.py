@@ -87,7 +87,7 @@ def obstacle(kind: str, evidence: RunEvidence) -> str:
 
 def _titled(evidence: RunEvidence, blocks: list[Block]) -> Iterator[Block]:
     spec = evidence.spec
-    caption = f"{spec.model}, {spec.dataset}, {spec.suite} {spec.budget}, {spec.rounds:,} rounds"
+    caption = f"{spec.model}, {spec.dataset}, {spec.suite}/{spec.budget}, {spec.rounds:,} rounds"
     return (replace(block, title=f"{caption}: {block.title}") for block in blocks)
 
 
