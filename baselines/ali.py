@@ -11,10 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, Adam, Conv, Count, Facts, Game, Law, Normal, Player, Published, Uniform, UserError
+from ganbench.conditionals import Joint
+from ganbench.game import MLP, Adam, Conv, Count, Facts, Game, Law, Normal, Player, Published, UserError
 from ganbench.game import Config as GameConfig
 from ganbench.losses import pair_critic, pair_generator
-from ganbench.pairs import PairCritic
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ GAN_G: dict[str, Any] = {
 }
 # The released MNIST networks, but for N(0, 0.02^2) weights of the convolutions instead of Glorot's, pixels in
 # [-1, 1] instead of [0, 1], and batch norm per map instead of per unit behind G's linear layer.
-GAN_G_2018 = {**GAN_G, "backbone": Conv(width=64, kernel=5, layers=3, critic_norm=True)}
+GAN_G_2018 = {**GAN_G, "backbone": Conv(width=64, kernel=5, layers=3, critic_norm=True, encoder_norm=True)}
 MIXTURES = {
     "backbone": MLP(generator=(400,) * 4, critic=(200,) * 3, critic_activation="maxout", init_law="normal"),
     "backbone.generator_init": 0.02,
@@ -108,7 +108,7 @@ class ALI(Game):
             self.E = replace(dense, generator=(400, 400)).make_generator(data.mean.numel() + latent, (latent,))
         else:
             self.E = backbone.make_encoder(data.shape, latent * (2 if config.encoder == "gaussian" else 1))
-        self.D = PairCritic(backbone, data.shape, latent)
+        self.D = Joint(backbone, [data.shape, (latent,)], (512, 512), (512, 512))
 
     def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
         raise UserError("feature_matching needs a critic of images alone; that of ALI judges pairs")
@@ -117,8 +117,6 @@ class ALI(Game):
         laws: dict[str, Law] = {"z": Normal(self.config.latent)}
         if self.config.encoder != "deterministic":
             laws["code"] = Normal(self.config.latent, training_only=True)
-        if size := self.D.mask_size:
-            laws |= {name: Uniform(size, training_only=True) for name in ("drop_real", "drop_fake")}
         return laws
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
@@ -151,8 +149,8 @@ class ALI(Game):
 
     def judge(self, x: Tensor, noise: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the logits of (x, E(x)) and of (G(z), z), (n, 1) each."""
-        q = self.D(x, self.infer(x, noise.get("code")), noise.get("drop_real"))
-        return q, self.D(noise["fake"], noise["z"], noise.get("drop_fake"))
+        q = self.D(x, self.infer(x, noise.get("code")))
+        return q, self.D(noise["fake"], noise["z"])
 
     def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         return pair_critic(*self.judge(x, noise))

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
+from ganbench.conditionals import Joint
 from ganbench.game import MLP, Adam, Count, Facts, Game, Law, NonNegative, Player, Published, Uniform, UserError
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gaussian_prior, pair_critic, pair_generator
-from ganbench.pairs import PairCritic
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class BiGAN(Game):
         if config.networks == "backbone":
             self.G = backbone.make_generator(latent, data.shape)
             self.E = backbone.make_encoder(data.shape, latent)
-            self.D = PairCritic(backbone, data.shape, latent)
+            self.D = Joint(backbone, [data.shape, (latent,)], (512, 512), (512, 512))
             return
         if not isinstance(backbone, MLP):
             raise ValueError("the skip networks take their widths from an mlp backbone")
@@ -116,11 +116,7 @@ class BiGAN(Game):
         raise UserError("feature_matching needs a critic of images alone; that of bigan judges pairs")
 
     def noise(self) -> dict[str, Law]:
-        laws = {"z": Uniform(self.config.latent, low=-1.0, high=1.0)}
-        if isinstance(self.D, PairCritic) and self.D.mask_size:
-            laws["drop_real"] = Uniform(self.D.mask_size, training_only=True)
-            laws["drop_fake"] = Uniform(self.D.mask_size, training_only=True)
-        return dict(laws)
+        return {"z": Uniform(self.config.latent, low=-1.0, high=1.0)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.decode(noise["z"])
@@ -151,7 +147,7 @@ class BiGAN(Game):
         """Return the logits of (x, E(x)) and of (G(z), z), (n, 1) each; each kind is normed by itself."""
         code, fake, z = self.encode(x), noise["fake"], noise["z"]
         if self.config.networks == "backbone":
-            return self.D(x, code, noise.get("drop_real")), self.D(fake, z, noise.get("drop_fake"))
+            return self.D(x, code), self.D(fake, z)
         return self.D(self.flat(x), code), self.D(self.flat(fake), z)
 
     def decay(self, *networks: nn.Module) -> Tensor | float:

@@ -42,7 +42,8 @@ class GraphicalGANStyle(GraphicalGAN):
         super().__init__(data, config)
         self.config: Config = config
         backbone, size, clusters = config.backbone, config.latent, config.clusters
-        classifier = Joint(backbone, [(size,), data.shape], config.joint, outputs=clusters)
+        width = (config.joint,)
+        classifier = Joint(backbone, [(size,), data.shape], width, width, clusters)
         self.play_on(
             Graph(Node("class"), Node("style", ("class",)), Node("x", ("class", "style"), observed=True)),
             p={

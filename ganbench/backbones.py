@@ -61,19 +61,23 @@ class _Networks(Record):
     "kernels of the critic's minibatch discrimination; 0 is none; not for games with a gradient penalty"
     minibatch_dims: Count = 5
     "numbers per kernel"
+    critic_norm: bool = False
+    "batch norm in the critic, except at the input; not for games with a gradient penalty"
+    encoder_norm: bool = False
+    "batch norm in encoders, except at the input"
 
     @property
     def critic_mixes(self) -> bool:
         """Whether what the critic says of an example depends on the others of the batch."""
-        return self.minibatch_kernels > 0
+        return self.critic_norm or self.minibatch_kernels > 0
 
     def make_critic(self, shape: tuple[int, ...], outputs: int = 1, spectral: bool = False) -> Critic:
         """Return a network from (n, *shape) to (n, outputs)."""
         raise NotImplementedError
 
     def make_encoder(self, shape: tuple[int, ...], outputs: int) -> Critic:
-        """Return the critic's network without minibatch discrimination, from (n, *shape) to (n, outputs)."""
-        return replace(self, minibatch_kernels=0).make_critic(shape, outputs)
+        """Return the critic's network with the encoder's norms, from (n, *shape) to (n, outputs)."""
+        return replace(self, minibatch_kernels=0, critic_norm=self.encoder_norm).make_critic(shape, outputs)
 
     def _norm(self, channels: int, images: bool) -> list[nn.Module]:
         """Return the norm that follows a layer of the generator, or nothing."""
@@ -147,10 +151,12 @@ class MLP(_Networks):
         pieces = self.pieces if self.critic_activation == "maxout" else 1
         widths = (math.prod(shape), *self.critic)
         blocks: list[nn.Module] = []
-        for inputs, width in zip(widths, self.critic, strict=False):
-            layer = nn.Linear(inputs, width * pieces)
-            act = activation(self.critic_activation, pieces)
-            blocks.append(nn.Sequential(nn.Flatten(), Spectral(layer) if spectral else layer, act))
+        for depth, (inputs, width) in enumerate(zip(widths, self.critic, strict=False)):
+            normed = self.critic_norm and depth > 0
+            layer = nn.Linear(inputs, width * pieces, bias=not normed)
+            parts: list[nn.Module] = [nn.Flatten(), Spectral(layer) if spectral else layer]
+            parts += [BatchNorm1d(width * pieces)] if normed else []
+            blocks.append(nn.Sequential(*parts, activation(self.critic_activation, pieces)))
         blocks.append(self._head(widths[-1], outputs, spectral))
         network = Critic(blocks, self.keep, widths[: len(self.keep)], self.zero_one)
         if self.critic_init:
@@ -174,17 +180,10 @@ class Conv(_Networks):
     "number of layers of stride 2 in each network; 0 halves the image while it is even and above 4"
     image_conv: bool = False
     "end the generator by a 3x3 convolution to the image's channels; the layer before it has its size"
-    critic_norm: bool = False
-    "batch norm in the critic, except at the input; not for games with a gradient penalty"
     critic_slope: NonNegative = 0.2
     "slope of the critic's leaky ReLU below 0"
     init: Positive = 0.02
     "standard deviation of all weights"
-
-    @property
-    def critic_mixes(self) -> bool:
-        """Whether what the critic says of an image depends on the others of the batch."""
-        return self.critic_norm or self.minibatch_kernels > 0
 
     def _sizes(self, shape: tuple[int, ...]) -> list[int]:
         if len(shape) == 4:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.backbones import Backbone
+from ganbench.backbones import MLP, Backbone
 from ganbench.layers import LeakyReLU, one_hot
 from ganbench.noise import Law, Normal, Uniform
 
@@ -133,15 +133,17 @@ def dense(inputs: int, *widths: int) -> nn.Sequential:
 
 
 class Joint(nn.Module):
-    """Network of several variables to some numbers: an image through the backbone's critic, the others beside it.
+    """Network of several variables to some numbers, such as the critic of a pair.
 
-    Li et al. 2018, released code: features of x and one layer on the rest meet in a hidden layer; without an
-    image there are three hidden layers on all.
+    Features of an image by the backbone's critic, less its head, and layers on the rest meet in further layers:
+    Li et al. 2018, released code. Vectors without an image go side by side through a dense backbone's critic, or
+    through three hidden layers.
 
     Args:
-        backbone: of the image's features, which are what its critic's head sees.
+        backbone: without dropout.
         shapes: of the variables, in the order of the call; at most one is an image.
-        width: of the layers that see the others.
+        branch: hidden widths on what is not an image.
+        joint: hidden widths on both; the first is that of all three layers if there is no image.
         outputs: how many numbers; a critic gives one, its logit.
 
     Raises:
@@ -149,28 +151,35 @@ class Joint(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, shapes: Sequence[tuple[int, ...]], width: int, outputs: int = 1
+        self,
+        backbone: Backbone,
+        shapes: Sequence[tuple[int, ...]],
+        branch: tuple[int, ...],
+        joint: tuple[int, ...],
+        outputs: int = 1,
     ) -> None:
         super().__init__()
-        images = [shape for shape in shapes if len(shape) > 1]
+        images = [place for place, shape in enumerate(shapes) if len(shape) > 1]
         if len(images) > 1:
             raise ValueError(f"this network takes one image beside vectors, got shapes {list(shapes)}")
-        self.image = next((place for place, shape in enumerate(shapes) if len(shape) > 1), None)
-        rest = sum(math.prod(shape) for shape in shapes if len(shape) == 1)
-        if self.image is None:
-            self.joint = dense(rest, width, width, width, outputs)
-            return
-        self.trunk = backbone.make_critic(images[0])
-        if self.trunk.mask_size:
+        if isinstance(backbone, MLP) and backbone.keep:
             raise ValueError("networks of several variables need a backbone without dropout")
+        self.image = images[0] if images else None
+        rest = sum(math.prod(shape) for shape in shapes if len(shape) == 1)
+        self.joint: nn.Module
+        if self.image is None:
+            deep = dense(rest, *joint[:1] * 3, outputs)
+            self.joint = backbone.make_critic((rest,), outputs) if isinstance(backbone, MLP) else deep
+            return
+        self.trunk = backbone.make_critic(shapes[self.image])
         *_, head = (layer for layer in self.trunk.modules() if isinstance(layer, nn.Linear))
         self.trunk.blocks[-1] = nn.Flatten()
-        self.side = nn.Sequential(nn.Linear(rest, width), LeakyReLU())
-        self.joint = dense(head.in_features + width, width, outputs)
+        self.branch = nn.Sequential(dense(rest, *branch), LeakyReLU())
+        self.joint = dense(head.in_features + branch[-1], *joint, outputs)
 
     def forward(self, *values: Tensor) -> Tensor:
         """Return the numbers, (n, outputs), of values (n, *shape)."""
         vectors = torch.cat([value for place, value in enumerate(values) if place != self.image], 1)
         if self.image is None:
             return self.joint(vectors)
-        return self.joint(torch.cat([self.trunk(values[self.image]), self.side(vectors)], 1))
+        return self.joint(torch.cat([self.trunk(values[self.image]), self.branch(vectors)], 1))

@@ -98,8 +98,9 @@ class GraphicalGAN(Game):
 
     def make_critic(self, factor: Sequence[str]) -> nn.Module:
         """Return a network from the variables of a factor, in its order, to logits (n, 1)."""
+        width = (self.config.joint,)
         try:
-            return Joint(self.config.backbone, [self.sizes[name] for name in factor], self.config.joint)
+            return Joint(self.config.backbone, [self.sizes[name] for name in factor], width, width)
         except ValueError as error:
             raise ValueError(f"factor ({', '.join(factor)}): {error}") from None
 

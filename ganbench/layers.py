@@ -132,12 +132,19 @@ class WeightNorm(nn.Module):
 
     Args:
         layer: gives the directions and the bias; all gains start at 1.
+        learned: whether the gains are parameters; else they are buffers.
     """
 
-    def __init__(self, layer: nn.Linear) -> None:
+    gain: Tensor
+
+    def __init__(self, layer: nn.Linear, learned: bool = True) -> None:
         super().__init__()
         self.direction, self.bias = layer.weight, layer.bias
-        self.gain = nn.Parameter(torch.ones(layer.out_features))
+        gain = torch.ones(layer.out_features)
+        if learned:
+            self.gain = nn.Parameter(gain)
+        else:
+            self.register_buffer("gain", gain)
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.gain[:, None] * nn.functional.normalize(self.direction, dim=1), self.bias)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ganbench.players import SGD, Adam, Optimiser, RMSprop
 
 State = dict[str, list[Tensor]]
-EPSILON = 1e-8  # the default of torch.optim.Adam and RMSprop
+EPSILON = 1e-8  # the default of torch.optim.RMSprop
 
 
 def start(rule: Optimiser, parameters: list[Tensor], history: bool = False) -> State:
@@ -50,7 +50,8 @@ def descend(
     """
     with torch.no_grad():
         if isinstance(rule, Adam):
-            _adam(parameters, list(gradients), state["average"], state["square"], state["count"], lr, *rule.betas)
+            moments = (state["average"], state["square"], state["count"])
+            _adam(parameters, list(gradients), *moments, lr, *rule.betas, rule.epsilon)
         elif isinstance(rule, SGD):
             for parameter, gradient, buffer in zip(parameters, gradients, state["momentum"], strict=True):
                 buffer.mul_(momentum).add_(gradient)
@@ -94,7 +95,7 @@ def foresee(
     taken: Tensor = count.to(parameters[0].dtype)
     bias1, bias2 = 1 - beta1**taken, (1 - beta2**taken).sqrt()
     moved = [
-        p - lr * (m / bias1) / (r / bias2 + EPSILON)
+        p - lr * (m / bias1) / (r / bias2 + rule.epsilon)
         for p, m, r in zip(parameters, averages, root(squares), strict=True)
     ]
     return moved, {"average": averages, "square": squares, "count": [count]}
@@ -119,6 +120,7 @@ def _adam(
     lr: Tensor,
     beta1: float,
     beta2: float,
+    epsilon: float,
 ) -> None:
     count[0].add_(1)
     torch._fused_adam_(
@@ -133,7 +135,7 @@ def _adam(
         beta1=beta1,
         beta2=beta2,
         weight_decay=0.0,
-        eps=EPSILON,
+        eps=epsilon,
         amsgrad=False,
         maximize=False,
     )

@@ -66,6 +66,8 @@ class Adam(Record):
     "decay rates of both moments"
     schedule: Schedule = Constant()
     "course of the learning rate"
+    epsilon: Positive = 1e-8
+    "added to the root of the second moment, in units of the gradient; gradients far below it make small steps"
     kind: Literal["adam"] = "adam"
     "always adam"
 

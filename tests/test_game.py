@@ -288,7 +288,9 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
     for player in game.players:
         rule, mine = player.optimiser, [game.get_parameter(n) for n in owned(player, game)]
         optimisers[player.name] = {
-            "adam": lambda r, m: torch.optim.Adam(m, lr=r.lr, betas=r.betas, foreach=False, fused=False),
+            "adam": lambda r, m: torch.optim.Adam(
+                m, lr=r.lr, betas=r.betas, eps=r.epsilon, foreach=False, fused=False
+            ),
             "rmsprop": lambda r, m: torch.optim.RMSprop(m, lr=r.lr, alpha=r.alpha, foreach=False),
             "sgd": lambda r, m: torch.optim.SGD(m, lr=r.lr, momentum=r.momentum, foreach=False),
         }[rule.kind](rule, mine)

@@ -42,7 +42,7 @@ class Triple(GraphicalGAN):
         self.play_on(
             Graph(Node("a"), Node("b", ("a",)), Node("x", ("a", "b"), observed=True)),
             {"a": Root(Normal(2)), "b": nn.Linear(2, 3), "x": Joined(net.make_generator(5, data.shape))},
-            {"b": net.make_encoder(data.shape, 3), "a": Joint(net, [(3,), data.shape], 6, outputs=2)},
+            {"b": net.make_encoder(data.shape, 3), "a": Joint(net, [(3,), data.shape], (6,), (6,), outputs=2)},
         )
 
 
@@ -63,7 +63,7 @@ def noise_of(game, n: int, seed: int = 0) -> dict[str, Tensor]:
 def silence(game) -> None:
     """Make all critics say 0."""
     for critic in game.critics.values():
-        last = critic.joint[-1]
+        *_, last = (layer for layer in critic.modules() if isinstance(layer, nn.Linear))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
@@ -236,7 +236,8 @@ def test_verdicts_count_real_above_zero_and_generated_below():
     silence(game)
     with torch.no_grad():
         for key, bias in (("x", 1.0), ("h", 0.0)):  # one that says real to everything, one that says nothing
-            game.critics[key].joint[-1].bias.fill_(bias)
+            *_, last = (layer for layer in game.critics[key].modules() if isinstance(layer, nn.Linear))
+            last.bias.fill_(bias)
     noise = {k: v for k, v in noise_of(game, 6).items() if not k.startswith("p ") and k != "fake"}
     verdicts = game.discriminate(X, noise)
     assert {key: right.tolist() for key, right in verdicts.items()} == {"x": [0.5] * 6, "h": [0.5] * 6}
@@ -295,12 +296,12 @@ def test_networks_that_miss_or_belong_to_nothing_are_named():
 
 def test_two_images_need_a_critic_of_their_own():
     with pytest.raises(ValueError, match="one image beside vectors"):
-        Joint(MLP(), [(1, 8, 8), (1, 8, 8)], 5)
+        Joint(MLP(), [(1, 8, 8), (1, 8, 8)], (5,), (5,))
 
 
 @pytest.mark.parametrize("backbone", [MLP(critic=(9,)), Conv(width=4)])
 def test_every_weight_of_a_joint_network_is_used(backbone):
-    net = Joint(backbone, [(3,), (1, 8, 8), (2,)], 5)
+    net = Joint(backbone, [(3,), (1, 8, 8), (2,)], (5, 4), (6,))
     out = net(torch.randn(4, 3), torch.randn(4, 1, 8, 8), torch.randn(4, 2))
     assert out.shape == (4, 1)
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(out.sum(), list(net.parameters())))

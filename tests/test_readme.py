@@ -1,19 +1,25 @@
 """What the README tells a newcomer to type works and gives what it says."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ganbench import registry
+from ganbench import datasets, registry
+from ganbench.measure import measure
+from ganbench.reference import Reference
+from ganbench.suite import expand, read_suite
+from ganbench.train import train
 
-TEXT = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def block(mark: str) -> str:
+def block(mark: str, text: str = TEXT) -> str:
     """Return the Python code that follows a marker."""
-    found = re.search(rf"<!-- {mark} -->\n```python\n(.*?)```", TEXT, re.DOTALL)
-    assert found, f"README has no block {mark}"
+    found = re.search(rf"<!-- {mark} -->\n```python\n(.*?)```", text, re.DOTALL)
+    assert found, f"no block {mark}"
     return found[1]
 
 
@@ -37,6 +43,30 @@ def test_model_of_the_readme_can_be_loaded_as_a_plugin(tmp_path: Path) -> None:
         assert registry.models.get("my-gan").abilities == ("sample",)
     finally:
         del registry.models._items["my-gan"]  # the registry outlives this test
+
+
+def test_graph_of_the_docs_is_a_model_that_trains_and_clusters(tmp_path: Path) -> None:
+    file = tmp_path / "my_graph.py"
+    text = (ROOT / "docs" / "graphs.md").read_text(encoding="utf-8")
+    file.write_text(block("graph", text), encoding="utf-8")
+    registry.load_plugin(file)
+    try:
+        suite = read_suite("clustering")
+        specs = expand(suite, "quick", ["my-graph", "my-graph-global"], seeds=1, dataset="digits")
+        data = datasets.load("digits")
+        for model, critics in (
+            ("my-graph", {"class style", "code style", "code x"}),
+            ("my-graph-global", {"all"}),
+        ):
+            [spec] = specs[model]
+            spec = replace(spec, rounds=3, samples=20)
+            train([spec], data, tmp_path)
+            rows = measure(spec, spec.folder(tmp_path), Reference(data), ["cluster-accuracy", "critic-accuracy"])
+            assert [row.status for row in rows] == ["measured"] * 2, rows
+            assert len(rows[1].detail.split(", ")) == len(critics)
+    finally:
+        for model in ("my-graph", "my-graph-global"):
+            del registry.models._items[model]
 
 
 def test_every_command_of_the_readme_exists() -> None:

@@ -108,7 +108,7 @@ def test_losses_are_those_of_the_released_code(name, weight, tiny):
     data = tiny()
     game = build(data, name)
     x, noise = batch(game, data)
-    places = (noise["place"][:, 0] * 12).long()
+    places = noise["order"].sort().indices[:BATCH]
     labelled = read(game, game.labelled_x[places], noise["blur_labelled"])[1]
     (real_hidden, real), (fake_hidden, fake) = (
         read(game, x, noise["blur_real"]),
@@ -135,15 +135,37 @@ def test_classification_is_without_noise_and_image_by_image(tiny):
     assert torch.allclose(game.classify(x[3:4])[0], logits[3], rtol=0, atol=1e-12)
 
 
-def test_layers_start_with_mean_0_and_variance_1(tiny):
+def test_layers_start_with_mean_0_and_variance_1_under_noise(tiny):
     data = tiny()
-    game = build(data)
-    out = (scale(data.images["train"], torch.float64).flatten(1) + 1) / 2
-    for block in game.D.blocks:
-        [layer] = [part for part in block.modules() if isinstance(part, WeightNorm)]
+    game = build(data, seed=4)
+    generator = torch.Generator().manual_seed(4)
+    images = scale(data.images["train"], torch.float64)[
+        torch.randperm(len(data.images["train"]), generator=generator)
+    ]
+    blur = torch.randn(len(images), sum(game.widths), generator=generator).double()
+    out = (images.flatten(1) + 1) / 2
+    for index, (block, part) in enumerate(zip(game.D.blocks, blur.split(game.widths, 1), strict=True)):
+        [layer] = [module for module in block.modules() if isinstance(module, WeightNorm)]
+        out = out + (0.5 if index else 0.3) * part
         moments = layer(out)
         assert moments.mean(0).abs().max() < 1e-9 and (moments.std(0) - 1).abs().max() < 1e-9
         out = block(out)
+
+
+def test_only_the_logits_and_the_images_have_gains_that_are_learned(tiny):
+    names = {name for name, _ in build(tiny()).named_parameters() if name.endswith("gain")}
+    assert names == {"D.blocks.3.1.gain", "G.layers.3.gain"}
+
+
+def test_every_labelled_image_is_seen_once_per_pass_over_them(tiny):
+    data = tiny()
+    game = build(data, "supervised-only", overrides={"labels_per_class": 2})
+    x, noise = batch(game, data)
+    noise["blur_labelled"] = torch.zeros_like(noise["blur_labelled"])
+    loss = cross_entropy(game.classify(game.labelled_x), game.labelled_y)
+    assert game.classifier_loss(x, noise).item() == pytest.approx(loss.item(), rel=1e-12)
+    twice = {name: part if name == "order" else torch.cat([part, part]) for name, part in noise.items()}
+    assert game.classifier_loss(torch.cat([x, x]), twice).item() == pytest.approx(loss.item(), rel=1e-12)
 
 
 def test_a_few_steps_learn_the_labelled_images(tiny):

@@ -273,10 +273,11 @@ def test_what_is_shared_is_made_once_per_turn_and_carries_gradients(tiny):
     ("rule", "reference"),
     [
         (Adam(0.01, (0.5, 0.9)), lambda p: torch.optim.Adam(p, 0.01, (0.5, 0.9), foreach=False)),
+        (Adam(0.01, epsilon=0.3), lambda p: torch.optim.Adam(p, 0.01, (0.5, 0.999), eps=0.3, foreach=False)),
         (RMSprop(0.01, 0.9), lambda p: torch.optim.RMSprop(p, 0.01, 0.9, foreach=False)),
         (SGD(0.01, momentum=0.7), lambda p: torch.optim.SGD(p, 0.01, 0.7, foreach=False)),
     ],
-    ids=["adam", "rmsprop", "sgd"],
+    ids=["adam", "epsilon", "rmsprop", "sgd"],
 )
 def test_optimisers_take_the_steps_of_torch(rule, reference: Callable[[list[Tensor]], torch.optim.Optimizer]):
     generator = torch.Generator().manual_seed(3)

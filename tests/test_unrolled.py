@@ -126,7 +126,7 @@ def test_critics_that_keep_statistics_can_be_foreseen(seeds: int, points: Datase
     assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-12) for name in weights)
 
 
-@pytest.mark.parametrize("rule", [Adam(0.01), RMSprop(0.01), SGD(0.01, momentum=0.5)], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", [Adam(0.01), Adam(0.01, epsilon=0.3), RMSprop(0.01), SGD(0.01, momentum=0.5)])
 def test_a_foreseen_step_is_the_step(rule) -> None:
     generator = torch.Generator().manual_seed(1)
     parameters = [torch.randn(3, 2, generator=generator, dtype=torch.float64)]
@@ -151,3 +151,20 @@ def test_a_parameter_without_gradient_does_not_spoil_the_future() -> None:
     moved, _ = optimisers.foresee(rule, [parameter], gradients, optimisers.start(rule, [parameter]), lr, lr)
     (through,) = torch.autograd.grad(moved[0].sum(), slope)
     assert through.isfinite()
+
+
+def test_the_released_configuration_is_that_of_the_notebook(points: Dataset) -> None:
+    registered = registry.models.get("unrolled-2017")
+    settings = registered.settings({"kind": "mlp"})
+    game = registered.build(points.facts, settings, 0)
+    rates = {player.name: (player.optimiser.lr, player.optimiser.betas, player.unroll) for player in game.players}
+    assert rates == {"discriminator": (1e-4, (0.5, 0.999), 0), "generator": (1e-3, (0.5, 0.999), 5)}
+    assert game.config.latent == 256 and game.config.saturating and game.config.simultaneous
+    for net, inputs, outputs in ((game.G.layers, 256, 2), (game.D, 2, 1)):
+        layers = [part for part in net.modules() if isinstance(part, torch.nn.Linear)]
+        sizes = [(layer.in_features, layer.out_features) for layer in layers]
+        assert sizes == [(inputs, 128), (128, 128), (128, outputs)]
+        assert sum(isinstance(part, torch.nn.Tanh) for part in net.modules()) == 2
+        square = layers[1].weight.detach()
+        assert torch.allclose(square @ square.T, 1.96 * torch.eye(128), atol=1e-4)
+        assert not any(layer.bias.any() for layer in layers)
