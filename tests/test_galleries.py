@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ganbench.datasets import Dataset
 from ganbench.evidence import RunEvidence
 from ganbench.galleries import KINDS, draw_gallery, draw_run, first_seeds, obstacle
 from ganbench.game import Config, Facts, Game, Law, Normal, Uniform
-from ganbench.pictures import Block, place, sheet
+from ganbench.pictures import Block, gif, place, sheet
 from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.suite import RunSpec, expand, read_suite
@@ -370,3 +371,14 @@ def test_runs_on_moving_digits_are_drawn(tmp_path: Path, ganbench: Callable) -> 
         assert np.abs(last - np.asarray(film.convert("L"))).max() > 5
     answer = ganbench("picture", spec.folder(tmp_path), "--kind", "analogy")
     assert answer.code == 2 and "frame-prediction-mse cannot draw analogy: it has no transfer" in answer.err
+
+
+def test_films_keep_colours() -> None:
+    red, blue = (torch.tensor(c).reshape(1, 1, 3, 1, 1).expand(1, 2, 3, 9, 9) for c in ([1.0, 0, 0], [0, 0, 1.0]))
+    content = gif(sheet([Block(tiles, "film")]) for tiles in (red, blue))
+    with Image.open(io.BytesIO(content)) as film:
+        assert film.n_frames == 2 and film.info["loop"] == 0
+        left, top, _ = place(Block(red, "film"))
+        for frame, colour in enumerate([(255, 0, 0), (0, 0, 255)]):
+            film.seek(frame)
+            assert film.convert("RGB").getpixel((left, top)) == colour
