@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,25 +107,58 @@ def publish(
 
 def picture(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
+    kind: Annotated[str, typer.Option(help="training, clusters, traversal, ...; default all that a run has")] = "",
     out: Annotated[
-        Path | None, typer.Option(help="one figure with a row for each model; default one in each run folder")
+        Path | None,
+        typer.Option(help="one figure of the first seeds, or a film (.gif); default in each run folder"),
     ] = None,
     models: Annotated[str, typer.Option(help="comma-separated names, in this order; default all")] = "",
     data_root: DataRoot = None,
     no_download: NoDownload = False,
     plugin: Plugins = [],
 ) -> None:
-    """Draw how runs went on 1-D and 2-D data whose law is known: a strip and a GIF, or one figure of several."""
+    """Draw runs: what they learned, on images and sequences; how they went, on 1-D and 2-D data of known law."""
     from ganbench.figures import draw_course, draw_figure, read_course
+    from ganbench.galleries import KINDS, draw_gallery, draw_run, first_seeds, read_run, reference
+    from ganbench.suite import read_spec
 
     load_plugins(plugin)
-    courses = [read_course(folder, data_root, not no_download) for folder in run_folders(runs)]
-    if names := split(models):
-        courses = [course for name in names for course in courses if course.spec.model == name]
+    if kind not in ("", "training", *KINDS):
+        raise registry.suggest("kind of picture", kind, ["training", *KINDS])
+    specs = {folder: read_spec(folder) for folder in run_folders(runs)}
+    for name in split(models):
+        if name not in {spec.model for spec in specs.values()}:
+            raise registry.suggest("model among these runs", name, sorted({spec.model for spec in specs.values()}))
+    wanted = split(models) or [""]
+    folders = [folder for name in wanted for folder, spec in specs.items() if name in ("", spec.model)]
+    source = data_root, not no_download
+
+    def kind_of(folder: Path) -> str:
+        vectors = len(reference(specs[folder].dataset, *source).data.facts.shape) == 1
+        return kind or ("training" if vectors else "")
+
     if out is not None:
-        draw_figure(courses, out)
+        [chosen, *others] = {kind_of(folder) for folder in folders}
+        if others or not chosen:
+            raise UserError(f"--out is for one kind of picture; give --kind, one of {', '.join(KINDS)}")
+        if chosen == "training":
+            draw_figure([read_course(folder, *source) for folder in folders], out)
+        else:
+            draw_gallery(chosen, [read_run(folder, *source) for folder in first_seeds(folders)], out)
         print(out)
         return
-    for course in courses:
-        for path in draw_course(course):
-            print(path)
+    errors = []
+    for folder in folders:
+        try:
+            chosen = kind_of(folder)
+            if chosen == "training":
+                paths = draw_course(read_course(folder, *source))
+            else:
+                paths = draw_run(read_run(folder, *source), folder, chosen)
+            print(*paths, sep="\n")
+        except UserError as error:
+            errors.append(error)
+    if len(errors) == len(folders):
+        raise errors[0]
+    for left_out in errors:
+        print(f"left out: {left_out}", file=sys.stderr)

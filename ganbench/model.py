@@ -27,6 +27,7 @@ ABILITIES = (
     "log_likelihood_bound",
     "interpolate",
     "translate",
+    "transfer",
     "extrapolate",
     "predict",
     "condition",

@@ -26,6 +26,10 @@ class Law:
         """Return n + 1 rising edges of one number's range and the n exact probabilities between, in float64."""
         raise NotImplementedError
 
+    def quantile(self, probability: Tensor) -> Tensor:
+        """Return the values below which one number falls with these probabilities, each in (0, 1)."""
+        raise NotImplementedError
+
 
 class Normal(Law):
     """Independent standard normal numbers."""
@@ -38,6 +42,9 @@ class Normal(Law):
         below = torch.special.ndtr(edges)
         below[0], below[-1] = 0, 1  # the tails, 1e-15, belong to the outermost cells
         return edges, below.diff()
+
+    def quantile(self, probability: Tensor) -> Tensor:
+        return torch.special.ndtri(probability)
 
 
 class Uniform(Law):
@@ -60,3 +67,6 @@ class Uniform(Law):
     def cells(self, n: int) -> tuple[Tensor, Tensor]:
         edges = torch.linspace(self.low, self.high, n + 1, dtype=torch.float64)
         return edges, torch.full((n,), 1 / n, dtype=torch.float64)
+
+    def quantile(self, probability: Tensor) -> Tensor:
+        return self.low + (self.high - self.low) * probability

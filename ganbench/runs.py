@@ -85,8 +85,9 @@ def build(spec: RunSpec, data: Dataset) -> Game:
 def write_run(spec: RunSpec, out: Path, weights: Mapping[str, Tensor], log: str, status: Status) -> None:
     """Write the folder of a run that has come to an end, the status last."""
     folder = spec.folder(out)
-    for old in ("status.json", "scores.csv", "samples.png"):  # of a run with other code or data
-        (folder / old).unlink(missing_ok=True)
+    for pattern in ("status.json", "scores.csv", "*.png", "*.gif"):  # of a run with other code or data
+        for old in folder.glob(pattern):
+            old.unlink()
     write_whole(folder / "spec.json", write_spec(spec))
     write_whole(folder / "log.csv", log)
     write_whole(folder / "weights.safetensors", save_tensors(dict(weights)))

@@ -115,7 +115,7 @@ def test_what_cannot_be_drawn_says_why(made, finished: Path, ganbench: Callable)
     folder = next(finished.glob("*/gan/*/spec.json")).parent
     with pytest.raises(UserError, match="kept no snapshots; run a suite whose budget has them"):
         read_course(folder)
-    answer = ganbench("picture", finished)
+    answer = ganbench("picture", finished, "--kind", "training")
     assert answer.code == 2 and "kept no snapshots" in answer.err
 
 
