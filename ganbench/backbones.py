@@ -187,6 +187,10 @@ class Conv(_Networks):
         return self.critic_norm or self.minibatch_kernels > 0
 
     def _sizes(self, shape: tuple[int, ...]) -> list[int]:
+        if len(shape) == 4:
+            raise ValueError(
+                f"the conv backbone takes single images, got sequences {shape}; take the mlp backbone"
+            )
         sizes = [shape[-1]]
         while len(sizes) <= self.layers if self.layers else sizes[-1] > 4 and sizes[-1] % 2 == 0:
             sizes.append((sizes[-1] + 1) // 2)

@@ -65,7 +65,10 @@ def run(
     device: Device = "auto",
     set_: Annotated[list[str], typer.Option("--set", help="model.key=value, e.g. wgan-gp.penalty=5")] = [],
     dataset: Annotated[
-        str, typer.Option(help="comma-separated: one of the suite's or another, by name, folder:PATH or npz:PATH")
+        str,
+        typer.Option(
+            help="comma-separated: one of the suite's or another, by name, folder:PATH, frames:PATH or npz:PATH"
+        ),
     ] = "",
     data_root: DataRoot = None,
     no_download: NoDownload = False,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ganbench.noise import Law
 from ganbench.record import seed_stream
+from ganbench.views import Moving
 
 
 def scale(images: Tensor, dtype: torch.dtype) -> Tensor:
@@ -41,6 +42,7 @@ class Batches:
         batch: images per minibatch, <= n.
         streams: the axes that name each seed's order.
         labels: int64 (n,), None if they are not asked for.
+        view: what makes sequences of the images, with each seed's own noise, new in every epoch.
     """
 
     def __init__(
@@ -49,13 +51,20 @@ class Batches:
         batch: int,
         streams: Sequence[tuple[str | int, ...]],
         labels: Tensor | None = None,
+        view: Moving | None = None,
     ) -> None:
-        self.images, self.batch, self.streams, self.labels = images, batch, streams, labels
+        self.images, self.batch, self.streams, self.labels, self.view = images, batch, streams, labels, view
         self.per_epoch = len(images) // batch
         self._epoch = -1
         self._order = torch.empty(len(streams), len(images), dtype=torch.int64, device=images.device)
         self._places = torch.empty(batch, dtype=torch.int64, device=images.device)
         self._first = torch.arange(batch, device=images.device)
+        # By place in the order. In float64, so that all devices agree on the pixels at which digits stand.
+        self._laws = {} if view is None else view.noise()
+        self._noise = {
+            name: torch.empty(len(streams), len(images), *law.shape, dtype=torch.float64, device=images.device)
+            for name, law in self._laws.items()
+        }
 
     def seek(self, position: int) -> None:
         """Make minibatch number `position` the one that `get` returns."""
@@ -64,6 +73,11 @@ class Batches:
             for stream, order in zip(self.streams, self._order, strict=True):
                 generator = torch.Generator().manual_seed(seed_stream(*stream, "order", epoch))
                 order.copy_(torch.randperm(len(self.images), generator=generator))
+            for index, stream in enumerate(self.streams):
+                generator = torch.Generator().manual_seed(seed_stream(*stream, "view", epoch))
+                for name, law in self._laws.items():
+                    part = self._noise[name][index]
+                    part.copy_(law.fill(torch.empty(part.shape, dtype=part.dtype), generator))
             self._epoch = epoch
         torch.add(self._first, place * self.batch, out=self._places)
 
@@ -74,4 +88,11 @@ class Batches:
         """
         chosen = self._order.index_select(1, self._places)
         labels = {} if self.labels is None else {"y": self.labels[chosen]}
-        return scale(self.images[chosen], dtype), labels
+        return scale(self._seen(self.images[chosen]), dtype), labels
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """Return what the view makes of the present images, (seeds, batch, *shape)."""
+        if self.view is None:
+            return images
+        noise = {name: part.index_select(1, self._places).flatten(0, 1) for name, part in self._noise.items()}
+        return self.view(images.flatten(0, 1), noise).unflatten(0, images.shape[:2])

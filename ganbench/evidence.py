@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Literal, cast
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.datasets import Dataset
+from ganbench.datasets import SEQUENCES, Dataset
 from ganbench.features import Extractor, extract
 from ganbench.game import Game
 from ganbench.metrics import Features, Split
@@ -17,6 +18,7 @@ from ganbench.record import seed_stream
 from ganbench.registry import UserError
 from ganbench.suite import RunSpec
 from ganbench.truth import Truth
+from ganbench.views import Moving
 
 CHUNK = 1000  # images drawn from one seed stream, so that the first n never depend on how many are drawn
 
@@ -33,9 +35,9 @@ class Reference:
         self._features: dict[tuple[str, str], Features] = {}
         self._networks: dict[str, torch.nn.Module] = {}
 
-    def images(self, split: Split) -> Tensor:
-        """Return all images of a split, float32 in [0, 1], or all vectors."""
-        images = self.data.images[split]
+    def images(self, split: Split, n: int | None = None) -> Tensor:
+        """Return the first n items (default: all that are shown) of a split, float32 in [0, 1], or vectors."""
+        images = self.data.shown(split, n)
         return images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images
 
     def extract(self, images: Tensor, name: str) -> Features:
@@ -67,7 +69,7 @@ class RunEvidence:
         self._answers: dict[tuple[str, Split], Tensor] = {}
 
     def real(self, split: Split, n: int | None = None) -> Tensor:
-        return self.reference.images(split)[:n]
+        return self.reference.images(split, n)
 
     def fake(self, n: int | None = None) -> Tensor:
         n = self.samples if n is None else n
@@ -78,7 +80,18 @@ class RunEvidence:
     def _draw(self, chunk: int) -> Tensor:
         """Return one chunk of generated images in [0, 1] from its own seed stream."""
         with torch.no_grad():
-            return self._to_pixels(self.game.sample(self._noise("sample", chunk)))
+            noise = self._parts(self._noise("sample", chunk), CHUNK, self._at_once)
+            return torch.cat([self._to_pixels(self.game.sample(part)) for part in noise])
+
+    @property
+    def _at_once(self) -> int:
+        """Items that go through the game at once: of sequences fewer, for their frames fill the memory."""
+        return max(1, CHUNK // max(1, self.game.data.frames))
+
+    @staticmethod
+    def _parts(noise: dict[str, Tensor], n: int, size: int) -> list[dict[str, Tensor]]:
+        """Return the first n rows of noise in parts of some size."""
+        return [{name: rows[i : min(n, i + size)] for name, rows in noise.items()} for i in range(0, n, size)]
 
     def _noise(self, purpose: str, chunk: int) -> dict[str, Tensor]:
         data = self.reference.data
@@ -124,15 +137,36 @@ class RunEvidence:
         return f"{extractor}@sha256:{sha256[:12]}" if sha256 else extractor
 
     def reconstructions(self, split: Split) -> Tensor:
-        reconstruct = cast(Callable[[Tensor], Tensor], self.game.reconstruct)
+        reconstruct = cast(Callable[..., Tensor], self.game.reconstruct)
+        asks = self.game.league == "conditional" and len(inspect.signature(reconstruct).parameters) > 1
+        inputs = [self._inputs(split), *([self.labels(split).split(self._at_once)] if asks else [])]
         with torch.no_grad():
-            parts = [self._to_pixels(reconstruct(part)) for part in self._inputs(split)]
-        return torch.cat(parts)
+            return torch.cat([self._to_pixels(reconstruct(*part)) for part in zip(*inputs, strict=True)])
+
+    def predictions(self, split: Split) -> Tensor:
+        predict = cast(Callable[[Tensor], Tensor], self.game.predict)
+        with torch.no_grad():
+            return torch.cat([self._to_pixels(predict(part)) for part in self._inputs(split)])
+
+    def extrapolations(self, n: int, frames: int) -> Tensor:
+        extrapolate = cast(Callable[[dict[str, Tensor], int], Tensor], self.game.extrapolate)
+        if n > CHUNK:
+            raise UserError(f"expected at most {CHUNK} sequences, got {n}")
+        noise = self._parts(self._noise("extrapolate", 0), n, max(1, CHUNK // frames))
+        with torch.no_grad():
+            return torch.cat([self._to_pixels(extrapolate(part, frames)) for part in noise])
+
+    @property
+    def view(self) -> Moving | None:
+        return self.reference.data.view
+
+    def extracted(self, images: Tensor, extractor: str) -> Features:
+        return self.reference.extract(images, extractor)
 
     def _inputs(self, source: Split | Literal["fake"]) -> tuple[Tensor, ...]:
         """Return a split, or generated images, as the game takes them, in parts."""
         images = self.fake() if source == "fake" else self.real(source)
-        return (images * 2 - 1 if self.game.data.bounded else images).split(CHUNK)
+        return (images * 2 - 1 if self.game.data.bounded else images).split(self._at_once)
 
     def _answer(self, ability: str, split: Split) -> Tensor:
         """Return what one of the game's abilities says of a split, float64."""
@@ -152,7 +186,7 @@ class RunEvidence:
         labels = self.reference.data.labels
         if split not in labels:
             raise UserError(f"{self.reference.data.name} has no labels")
-        return labels[split]
+        return labels[split][:SEQUENCES] if self.reference.data.sequences else labels[split]
 
     def class_logits(self, split: Split) -> Tensor:
         return self._answer("classify", split)

@@ -51,9 +51,10 @@ class Facts:
 
     Args:
         name: dataset name.
-        shape: (channels, height, width) of an image, (d,) of a vector.
+        shape: (channels, height, width) of an image, (frames, channels, height, width) of a sequence, (d,) of a
+            vector.
         classes: number of classes, 0 if unlabelled.
-        mean: mean of the training images with pixels in [0, 1], or of the vectors; same shape.
+        mean: mean of the training images or sequences with pixels in [0, 1], or of the vectors; same shape.
     """
 
     name: str
@@ -65,6 +66,11 @@ class Facts:
     def bounded(self) -> bool:
         """Whether x lies in [-1, 1], as images do and vectors do not."""
         return len(self.shape) > 1
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of a sequence, 0 for images and vectors."""
+        return self.shape[0] if len(self.shape) == 4 else 0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ ABILITIES = (
     "interpolate",
     "translate",
     "extrapolate",
+    "predict",
     "condition",
 )
 

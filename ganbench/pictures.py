@@ -13,7 +13,16 @@ from ganbench.record import write_whole
 
 
 def draw_grid(images: Tensor, path: Path, columns: int = 10) -> None:
-    """Draw images (n, channels, height, width) in [0, 1] as a PNG grid, enlarged to about 28 pixels a side."""
+    """Draw images in [0, 1] as a PNG grid, enlarged to about 28 pixels a side.
+
+    Args:
+        images: (n, channels, height, width); or sequences, (n, frames, channels, height, width), of which the
+            first `columns` are drawn, one in each row.
+        path: file to write.
+        columns: images beside each other.
+    """
+    if images.ndim == 5:
+        images, columns = images[:columns].flatten(0, 1), images.shape[1]
     images = torch.nn.functional.pad(images, (1, 1, 1, 1), value=0.25)  # a grey frame keeps neighbours apart
     n, channels, height, width = images.shape
     pad = torch.zeros(-n % columns, channels, height, width, device=images.device)

@@ -80,9 +80,9 @@ class Stack:
         self.averaged = {n: p.detach().clone() for n, p in parameters.items()} if ema else {}
         self.laws = self.game.noise()
         if self.game.config.instance_noise:
-            self.laws |= {name: Normal(*images.shape[1:], training_only=True) for name in INSTANCE}
+            self.laws |= {name: Normal(*self.game.data.shape, training_only=True) for name in INSTANCE}
         streams = [(data.name, model, seed) for seed in seeds]
-        self.batches = Batches(images, batch, streams, labels_for(self.game, data))
+        self.batches = Batches(images, batch, streams, labels_for(self.game, data), data.view)
         self.generators = [
             torch.Generator(self.device).manual_seed(seed_stream(*stream, "noise")) for stream in streams
         ]

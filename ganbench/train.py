@@ -212,7 +212,8 @@ def _fitted(spec: RunSpec, data: Dataset) -> Game:
     game = build(spec, data)
     if type(game).fit is not Game.fit:
         seed = seed_stream(data.name, spec.model, spec.seed, "fit")
-        game.fit(scale(data.images["train"], torch.float32), labels_for(game, data), seed)
+        images, labels = data.shown("train"), labels_for(game, data)
+        game.fit(scale(images, torch.float32), None if labels is None else labels[: len(images)], seed)
     return game
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,32 +34,37 @@ def load(name: str, root: Path) -> Dataset:
     """
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; expected a folder of images ({' '.join(sorted(ENDINGS))})")
-    members = _members(root)
-    for split, paths in members.items():
-        if not paths:
-            raise UserError(
-                f"{root} gives no {split} image ({sum(map(len, members.values()))} in all); "
-                "add images, or sort them into the sub-folders train, validation and test"
-            )
-    channels, size = _agree([path for paths in members.values() for path in paths])
+    members = sort_out(root, _find)
+    channels, size = agree([path for paths in members.values() for path in paths])
     images = {}
     for split, paths in members.items():
         array = np.empty((len(paths), channels, *size), np.uint8)
         for row, path in zip(array, paths, strict=True):
-            row[:] = _pixels(path, channels)
+            row[:] = read_pixels(path, channels)
         images[split] = torch.from_numpy(array)
     classes, labels = _labels(root, members)
     return Dataset(name, images, labels, classes)
 
 
-def _members(root: Path) -> dict[str, list[Path]]:
-    """Return the files of each split."""
+def sort_out(root: Path, find: Callable[[Path], list[Path]], what: str = "image") -> dict[str, list[Path]]:
+    """Return the paths of each split, found below a folder by a function; UserError if one has none."""
+    members = _members(root, find)
+    for split, paths in members.items():
+        if not paths:
+            raise UserError(
+                f"{root} gives no {split} {what} ({sum(map(len, members.values()))} in all); "
+                f"add {what}s, or sort them into the sub-folders train, validation and test"
+            )
+    return members
+
+
+def _members(root: Path, find: Callable[[Path], list[Path]]) -> dict[str, list[Path]]:
     places = {split: root / split for split in SPLITS}
     if not places["validation"].is_dir():
         places["validation"] = root / "val"
-    given = {split: _find(place) for split, place in places.items() if place.is_dir()}
+    given = {split: find(place) for split, place in places.items() if place.is_dir()}
     if not given:
-        return _cut(root, _find(root), {8: "validation", 9: "test"})
+        return _cut(root, find(root), {8: "validation", 9: "test"})
     if "train" not in given or "test" not in given:
         have = ", ".join(places[split].name for split in given)
         raise UserError(f"{root} has the sub-folder {have}; expected both train and test, or none of them")
@@ -84,7 +90,7 @@ def _cut(
     return parts
 
 
-def _agree(paths: list[Path]) -> tuple[int, tuple[int, int]]:
+def agree(paths: list[Path]) -> tuple[int, tuple[int, int]]:
     """Return channels and (height, width) after reading all headers; UserError names the first that differs."""
     from PIL import Image
 
@@ -106,7 +112,7 @@ def _agree(paths: list[Path]) -> tuple[int, tuple[int, int]]:
     return 1 if grey else 3, (common[1], common[0])
 
 
-def _pixels(path: Path, channels: int) -> np.ndarray:
+def read_pixels(path: Path, channels: int) -> np.ndarray:
     """Return uint8 (channels, height, width)."""
     from PIL import Image
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganbench import registry
 from ganbench.truth import Truth
+from ganbench.views import Moving
 
 Split = Literal["train", "validation", "test"]
 
@@ -31,7 +32,10 @@ class Evidence(Protocol):
     "number of generated images that the suite asks for"
 
     def real(self, split: Split, n: int | None = None) -> Tensor:
-        """Return the first n images of a split, (n, channels, height, width) float32 in [0, 1], or vectors."""
+        """Return the first n images of a split, (n, channels, height, width) float32 in [0, 1], or vectors.
+
+        Of sequences, (n, frames, channels, height, width), these are the first 1,000 at most, here and below.
+        """
 
     def fake(self, n: int | None = None) -> Tensor:
         """Return the first n generated images (default: `samples`), clamped to [0, 1], or vectors; float32."""
@@ -57,6 +61,19 @@ class Evidence(Protocol):
 
     def labels(self, split: Split) -> Tensor:
         """Return the classes of a split, int64 (n,); UserError if it has none."""
+
+    @property
+    def view(self) -> Moving | None:
+        """How the digits of the data move, None if they do not or nobody knows it."""
+
+    def extracted(self, images: Tensor, extractor: str) -> Features:
+        """Return what the extractor makes of any images in [0, 1]."""
+
+    def predictions(self, split: Split) -> Tensor:
+        """Return the run's prediction of all frames but the first, each from those before it, scaled as `real`."""
+
+    def extrapolations(self, n: int, frames: int) -> Tensor:
+        """Return n <= 1000 generated sequences of some length, (n, frames, channels, height, width) in [0, 1]."""
 
     def class_logits(self, split: Split) -> Tensor:
         """Return what the run's classifier says of every image of a split, (n, classes)."""

@@ -139,23 +139,30 @@ def _jackknife(real: Gaussian, fake: Tensor) -> float:
     return math.sqrt((GROUPS - 1) / GROUPS * float((values - values.mean()).square().sum()))
 
 
-def _fid(evidence: Evidence, extractor: str) -> Score:
-    real, fake = pair(
-        "test features",
-        evidence.features("test", extractor).features,
-        "generated features",
-        evidence.features("fake", extractor, evidence.samples).features,
-        least=2,
-    )
+def score(real: Tensor, fake: Tensor, extractor: str, what: str = "images") -> Score:
+    """Return the distance of generated from test features, with the standard error over generated ones.
+
+    Args:
+        real: features of test items, (n, d), n >= 2, finite.
+        fake: features of generated items, (m, d), m >= 2, finite.
+        extractor: its name and weight hash, for the protocol.
+        what: what the items are, for the protocol.
+    """
+    real, fake = pair("test features", real, "generated features", fake, least=2)
     law = gaussian_of_features(real)
     n, d = min(len(real), len(fake)), real.shape[1]
     protocol = (
-        f"{len(fake)} generated and {len(real)} test images; {evidence.extractor_id(extractor)};"
-        f" {d} features; covariance ddof=1; float64"
+        f"{len(fake)} generated and {len(real)} test {what}; {extractor}; {d} features; covariance ddof=1; float64"
     )
     detail = f"rank-deficient covariance: {n} images for {d} features" if n <= d else ""
     value = distance(law, gaussian_of_features(fake))
     return Score(value, _jackknife(law, fake), len(fake), protocol, detail)
+
+
+def _fid(evidence: Evidence, extractor: str) -> Score:
+    real = evidence.features("test", extractor).features
+    fake = evidence.features("fake", extractor, evidence.samples).features
+    return score(real, fake, evidence.extractor_id(extractor))
 
 
 register(

@@ -1,0 +1,165 @@
+"""Whether a generated digit moves as the view of the data makes real ones move."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics.averages import average
+from ganbench.metrics.video import content, located
+from ganbench.registry import UserError
+from ganbench.views import Moving
+
+DIRECTIONS = 360
+"directions tried: they are known to half a degree"
+RUN = 3
+"frames that one step length and one direction must explain"
+LONG, LONG_SEQUENCES = 200, 100
+"frames and number of extrapolated sequences"
+WINDOWS = 2048
+"runs of frames compared with all directions at once"
+
+
+def motion_errors(corners: Tensor, view: Moving) -> Tensor:
+    """Return how far each run of three frames is from any that the view can make, pixels, (n, frames - 2) float64.
+
+    From the place in the first frame the digit may start in any direction, at the speed of the view, and bounces
+    off the edges; the error is the distance in the two frames that follow, averaged, for the best direction.
+    Pixels are places rounded down, so what the view itself makes has errors of about 0.4 pixels.
+
+    Args:
+        corners: pixels of the digit's corner, x before y, (n, frames, 2).
+        view: the law of motion.
+    """
+    if corners.shape[1] < RUN:
+        raise UserError(f"expected sequences of at least {RUN} frames, got {corners.shape[1]}")
+    places = ((corners.double() + 0.5) / view.room).clamp(max=1)
+    runs = places.unfold(1, RUN, 1).transpose(2, 3).flatten(0, 1)
+    angles = torch.linspace(0, 2 * math.pi, DIRECTIONS + 1, dtype=torch.float64, device=corners.device)[:-1]
+    errors = []
+    for part in runs.split(WINDOWS):
+        starts = part[:, None, 0].expand(-1, DIRECTIONS, -1).flatten(0, 1)
+        walks = view.walk(starts, angles.repeat(len(part))[:, None], RUN - 1).unflatten(0, (len(part), -1))
+        errors.append((walks - part[:, None, 1:]).norm(dim=3).mean(2).amin(1))
+    return torch.cat(errors).unflatten(0, (len(places), -1)) * view.room
+
+
+def near_edges(corners: Tensor, view: Moving) -> Tensor:
+    """Return which of the runs of three frames start less than a step from an edge, bool (n, frames - 2)."""
+    start = corners[:, : 1 - RUN].double() / view.room
+    return (torch.minimum(start, 1 - start) < view.speed).any(2)
+
+
+def visible(brightness: Tensor, least: float) -> Tensor:
+    """Return the share of frames with half the brightness of the first one and half the least, (n,) float64.
+
+    Args:
+        brightness: of the window around the digit, (n, frames).
+        least: brightness of the dimmest real digit.
+    """
+    bound = brightness[:, :1].clamp(min=least) / 2
+    return (brightness >= bound).double().mean(1)
+
+
+def _moving(evidence: Evidence) -> Moving:
+    if evidence.view is None:
+        raise UserError("nobody knows how these data move; take a dataset that does, e.g. moving-digits")
+    return evidence.view
+
+
+def _law(view: Moving) -> str:
+    step = view.speed * view.room
+    return f"runs of {RUN} frames, steps of {step:g} pixels, nearest of {DIRECTIONS} directions; float64"
+
+
+def _motion(evidence: Evidence, extractor: str, edges: bool) -> Score:
+    view = _moving(evidence)
+    corners = located(evidence.fake(), view)
+    errors = motion_errors(corners, view)
+    steps = corners.double().diff(dim=1).norm(dim=2).mean()
+    protocol = f"{len(corners)} generated sequences of {corners.shape[1]} frames; {_law(view)}"
+    detail = f"mean distance between frames {float(steps):.3g} pixels"
+    if edges:
+        chosen = near_edges(corners, view)
+        protocol += "; those that start less than a step from an edge"
+        if not bool(chosen.any()):
+            return Score(math.nan, math.nan, 0, protocol, "no digit comes near an edge")
+        some = chosen.any(1)
+        return average(((errors * chosen).sum(1)[some] / chosen.sum(1)[some]), protocol, detail)
+    return average(errors.mean(1), protocol, detail)
+
+
+def _extrapolation(evidence: Evidence, extractor: str) -> Score:
+    view = _moving(evidence)
+    errors = motion_errors(located(evidence.extrapolations(LONG_SEQUENCES, LONG), view), view)
+    protocol = f"{len(errors)} sequences extrapolated to {LONG} frames; {_law(view)}"
+    first, last = (float(part.mean()) for part in (errors[:, :50], errors[:, -50:]))
+    return average(errors.mean(1), protocol, f"first 50 runs {first:.3g}, last 50 runs {last:.3g} pixels")
+
+
+def _visible(evidence: Evidence, extractor: str) -> Score:
+    _moving(evidence)
+    sequences = evidence.extrapolations(LONG_SEQUENCES, LONG)
+    frames, made = content(evidence, sequences)
+    real, _ = content(evidence, evidence.real("test")[:, :1])
+    brightness = frames.double().sum((1, 2, 3)).unflatten(0, sequences.shape[:2])
+    least = float(real.double().sum((1, 2, 3)).min())
+    protocol = (
+        f"{len(sequences)} sequences extrapolated to {LONG} frames; {made}; half as bright as in the first frame"
+        f" and as the dimmest of {len(real)} test digits; float64"
+    )
+    return average(visible(brightness, least), protocol)
+
+
+register(
+    Metric(
+        "motion-error",
+        1,
+        "pixels between three frames and any that the law of motion allows; real ones: 0.4",
+        "sample",
+        "lower",
+        "no",
+        "pixels",
+        partial(_motion, edges=False),
+    )
+)
+register(
+    Metric(
+        "bounce-error",
+        1,
+        "motion error of what starts less than a step from an edge",
+        "sample",
+        "lower",
+        "no",
+        "pixels",
+        partial(_motion, edges=True),
+    )
+)
+register(
+    Metric(
+        "extrapolation-error",
+        1,
+        f"motion error of sequences of {LONG} frames",
+        "extrapolate",
+        "lower",
+        "no",
+        "pixels",
+        _extrapolation,
+    )
+)
+register(
+    Metric(
+        "extrapolation-visible",
+        1,
+        f"share of {LONG} frames in which the digit is whole and bright",
+        "extrapolate",
+        "higher",
+        "no",
+        "",
+        _visible,
+    )
+)
