@@ -188,9 +188,7 @@ class Conv(_Networks):
 
     def _sizes(self, shape: tuple[int, ...]) -> list[int]:
         if len(shape) == 4:
-            raise ValueError(
-                f"the conv backbone takes single images, got sequences {shape}; take the mlp backbone"
-            )
+            raise ValueError(f"the conv backbone takes single images, not sequences {shape}; take backbone mlp")
         sizes = [shape[-1]]
         while len(sizes) <= self.layers if self.layers else sizes[-1] > 4 and sizes[-1] % 2 == 0:
             sizes.append((sizes[-1] + 1) // 2)

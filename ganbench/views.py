@@ -83,8 +83,8 @@ class Moving(Record):
     def render(self, images: Tensor, corners: Tensor) -> Tensor:
         """Return frames (n, frames, 1, canvas, canvas) of images (n, 1, side, side) at corners (n, frames, 2)."""
         black = torch.nn.functional.pad(images[:, 0], [self.room] * 4)
-        # Pixel p of a frame shows pixel p - corner of the image, at room + p - corner of the padded one.
-        pixels = self.room + torch.arange(self.canvas, device=images.device)
-        columns, rows = (pixels - corners[:, :, axis, None] for axis in (0, 1))
-        which = torch.arange(len(images), device=images.device)[:, None, None, None]
-        return black[which, rows[:, :, :, None], columns[:, :, None, :]][:, :, None]
+        # Pixel p of a frame shows pixel p - corner of the image, at room - corner + p of the padded one.
+        windows = black.unfold(1, self.canvas, 1).unfold(2, self.canvas, 1)
+        which = torch.arange(len(images), device=images.device)[:, None]
+        columns, rows = (self.room - corners).unbind(2)
+        return windows[which, rows, columns][:, :, None]

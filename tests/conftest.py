@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ import torch
 from ganbench import registry
 from ganbench.cli import main
 from ganbench.datasets import Dataset
+from ganbench.registry import UserError
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -27,15 +29,36 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., Dataset]:
-    """Return a maker of datasets of random uint8 images with random labels."""
+    """Return a maker of datasets of random uint8 images, or sequences of frames, with random labels."""
 
-    def make(channels: int = 1, size: int = 8, n: int = 64) -> Dataset:
+    def make(channels: int = 1, size: int = 8, n: int = 64, frames: int = 0) -> Dataset:
         generator = torch.Generator().manual_seed(channels * 1000 + size)
         splits = ("train", "validation", "test")
-        shape = (n, channels, size, size)
+        shape = (n, *([frames] if frames else []), channels, size, size)
         images = {s: torch.randint(256, shape, dtype=torch.uint8, generator=generator) for s in splits}
         labels = {s: torch.randint(4, (n,), generator=generator) for s in splits}
         return Dataset(f"tiny-{channels}x{size}", images, labels, classes=4)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_for(tiny: Callable[..., Dataset]) -> Callable[..., Dataset]:
+    """Return a maker of tiny images, or of sequences for a model that plays on nothing else."""
+
+    @cache
+    def frames(name: str) -> int:
+        model = registry.models.get(name)
+        settings = model.settings({"kind": "mlp", "generator": [12], "critic": [10]})
+        try:
+            model.build(tiny().facts, settings, 0)
+        except UserError as error:
+            assert "needs sequences" in str(error)
+            return 4
+        return 0
+
+    def make(name: str, channels: int = 1) -> Dataset:
+        return tiny(channels, frames=frames(name))
 
     return make
 

@@ -121,8 +121,8 @@ def test_all_baselines_are_registered():
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_losses_are_finite_scalars_and_reach_every_parameter_of_their_player(name, tiny):
-    data = tiny()
+def test_losses_are_finite_scalars_and_reach_every_parameter_of_their_player(name, tiny_for):
+    data = tiny_for(name)
     game = build(name, data, DENSE)
     x, noise = scale(data.images["train"][:BATCH], torch.float64), noise_of(game, BATCH)
     everything = dict(game.named_parameters())
@@ -143,8 +143,8 @@ def test_losses_are_finite_scalars_and_reach_every_parameter_of_their_player(nam
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_player_moves_its_parameters_and_nobody_elses(name, tiny):
-    stack = stacked(name, tiny(), DENSE, [0, 1])
+def test_a_player_moves_its_parameters_and_nobody_elses(name, tiny_for):
+    stack = stacked(name, tiny_for(name), DENSE, [0, 1])
     everybody = stack.game.players
     for player in everybody:
         before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
@@ -156,8 +156,8 @@ def test_a_player_moves_its_parameters_and_nobody_elses(name, tiny):
 
 @pytest.mark.parametrize("backbone", [DENSE, CONV], ids=["mlp", "conv"])
 @pytest.mark.parametrize("name", NAMES)
-def test_samples_are_images_that_the_noise_alone_decides(name, backbone, tiny):
-    data = tiny(3)
+def test_samples_are_images_that_the_noise_alone_decides(name, backbone, tiny_for):
+    data = tiny_for(name, 3)
     game = build(name, data, backbone)
     if name in FITTED:
         game.fit(scale(data.images["train"], torch.float64), None, seed=1)
@@ -168,7 +168,7 @@ def test_samples_are_images_that_the_noise_alone_decides(name, backbone, tiny):
     torch.manual_seed(99)
     again = game.sample({key: value.clone() for key, value in noise.items()})
     torch.set_rng_state(state)
-    assert first.shape == (7, 3, 8, 8) and first.dtype == torch.float64
+    assert first.shape == (7, *data.facts.shape) and first.dtype == torch.float64
     assert first.min() >= -1 and first.max() <= 1 and first.std() > 0
     assert torch.equal(first, again)
     # In eval mode no image depends on its batch.
@@ -177,8 +177,8 @@ def test_samples_are_images_that_the_noise_alone_decides(name, backbone, tiny):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_survive_a_file(name, tiny):
-    data = tiny()
+def test_weights_survive_a_file(name, tiny_for):
+    data = tiny_for(name)
     if name in FITTED:
         game = build(name, data, DENSE)
         game.fit(scale(data.images["train"], torch.float64), None, seed=1)
@@ -203,8 +203,8 @@ def test_weights_survive_a_file(name, tiny):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_noise_laws_and_abilities(name, tiny):
-    data = tiny()
+def test_noise_laws_and_abilities(name, tiny_for):
+    data = tiny_for(name)
     game = build(name, data, DENSE)
     if name in FITTED:
         game.fit(scale(data.images["train"], torch.float64), None, seed=1)
@@ -219,12 +219,15 @@ def test_noise_laws_and_abilities(name, tiny):
     abilities = registry.models.get(name).abilities
     assert "sample" in abilities and set(abilities) <= set(ABILITIES)
     game.eval()
+    noise = noise_of(game, 4, training=False)
     calls = {
         "encode": lambda: game.encode(x).shape[0] == 9,
         "reconstruct": lambda: game.reconstruct(x).shape == x.shape and game.reconstruct(x).abs().max() <= 1,
         "decode": lambda: game.decode(game.encode(x)).shape == x.shape,
         "cluster": lambda: game.cluster(x).shape[0] == 9 and game.cluster(x).logsumexp(1).abs().max() < 1e-6,
         "classify": lambda: game.classify(x).shape == (9, data.classes),
+        "predict": lambda: game.predict(x).shape == (9, 3, 1, 8, 8) and game.predict(x).abs().max() <= 1,
+        "extrapolate": lambda: game.extrapolate(noise, 9).shape == (4, 9, 1, 8, 8),
     }
     for ability in abilities:
         assert calls.get(ability, lambda: True)()
@@ -256,8 +259,8 @@ def test_published_names_are_variants():
     [(name, DENSE) for name in TRAINED] + [(name, CONV) for name in TRAINED if takes_conv(name)],
     ids=lambda value: value["kind"] if isinstance(value, dict) else value,
 )
-def test_seeds_together_are_seeds_alone(name, backbone, tiny):
-    data, seeds = tiny(3), [0, 1, 5]
+def test_seeds_together_are_seeds_alone(name, backbone, tiny_for):
+    data, seeds = tiny_for(name, 3), [0, 1, 5]
     together = stacked(name, data, backbone, seeds)
     start = [together.weights(i) for i in range(3)]
     assert {p.dtype for p in together.state.parameters.values()} == {torch.float64}
@@ -348,11 +351,11 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
     [(name, DENSE) for name in TRAINED] + [(name, CONV) for name in ("gan", "wgan-gp", "sngan", "vae", "wgan")],
     ids=lambda value: value["kind"] if isinstance(value, dict) else value,
 )
-def test_stack_is_a_plain_loop(name, backbone, tiny):
+def test_stack_is_a_plain_loop(name, backbone, tiny_for):
     """Also catches an optimiser kernel that ignores the strides of the gradients which vmap returns."""
-    if any(player.unroll for player in build(name, tiny(), backbone).players):
+    if any(player.unroll for player in build(name, tiny_for(name), backbone).players):
         pytest.skip("a foreseen step is no plain loop; see test_unrolled.py")
-    data, seeds = tiny(), [0, 3]
+    data, seeds = tiny_for(name), [0, 3]
     stack = stacked(name, data, backbone, seeds)
     plain = [plain_loop(build(name, data, backbone, seed), data, name, seed) for seed in seeds]
     for _ in range(ROUNDS):

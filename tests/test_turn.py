@@ -91,10 +91,10 @@ def test_compiled_steps_in_float32_differ_by_rounding(tiny):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_every_step_can_be_traced(name, tiny, monkeypatch):
+def test_every_step_can_be_traced(name, tiny_for, monkeypatch):
     """The trace is what gets compiled; played operation by operation it must give the eager numbers."""
     monkeypatch.setattr(torch, "compile", lambda traced, **options: traced)
-    data, seeds = tiny(), [0, 4]
+    data, seeds = tiny_for(name), [0, 4]
     eager, traced = stack(name, data, DENSE, seeds), stack(name, data, DENSE, seeds, engine="compiled")
     assert deviation(play(traced, 4), play(eager, 4)) < 1e-9
     assert deviation(play(traced, 1), play(eager, 1)) < 1e-9  # not only on the numbers it was traced with

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import platformdirs
@@ -44,7 +45,7 @@ class Dataset:
     truth: Truth | None = None
     view: Moving | None = None
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         """What a game is told: name, shape, number of classes, training mean (of pixels in [0, 1]).
 

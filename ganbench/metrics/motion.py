@@ -16,7 +16,7 @@ from ganbench.views import Moving
 
 DIRECTIONS = 360
 "directions tried: they are known to half a degree"
-RUN = 3
+RUN = 4
 "frames that one step length and one direction must explain"
 LONG, LONG_SEQUENCES = 200, 100
 "frames and number of extrapolated sequences"
@@ -25,10 +25,10 @@ WINDOWS = 2048
 
 
 def motion_errors(corners: Tensor, view: Moving) -> Tensor:
-    """Return how far each run of three frames is from any that the view can make, pixels, (n, frames - 2) float64.
+    """Return how far each run of four frames is from any that the view can make, pixels, (n, frames - 2) float64.
 
     From the place in the first frame the digit may start in any direction, at the speed of the view, and bounces
-    off the edges; the error is the distance in the two frames that follow, averaged, for the best direction.
+    off the edges; the error is the distance in the three frames that follow, averaged, for the best direction.
     Pixels are places rounded down, so what the view itself makes has errors of about 0.4 pixels.
 
     Args:
@@ -49,7 +49,7 @@ def motion_errors(corners: Tensor, view: Moving) -> Tensor:
 
 
 def near_edges(corners: Tensor, view: Moving) -> Tensor:
-    """Return which of the runs of three frames start less than a step from an edge, bool (n, frames - 2)."""
+    """Return which of the runs of four frames start less than a step from an edge, bool (n, frames - 2)."""
     start = corners[:, : 1 - RUN].double() / view.room
     return (torch.minimum(start, 1 - start) < view.speed).any(2)
 
@@ -119,7 +119,7 @@ register(
     Metric(
         "motion-error",
         1,
-        "pixels between three frames and any that the law of motion allows; real ones: 0.4",
+        "pixels between four frames and any that the law of motion allows; real ones: 0.4",
         "sample",
         "lower",
         "no",

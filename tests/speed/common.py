@@ -141,12 +141,15 @@ def stack(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "
 
 
 @cache
-def evidence(model: str, device: str) -> Any:
-    """Return what metrics may ask about an untrained model on digits."""
+def evidence(model: str, device: str, suite: str = "digits") -> Any:
+    """Return what metrics may ask about an untrained model of a suite that needs no files, digits by default."""
     with skipping():
+        from ganbench import datasets
         from ganbench.measure import Reference, RunEvidence
         from ganbench.runs import build
+        from ganbench.suite import expand, read_suite
 
-        images = data("mlp", device)
-        spec = specs("mlp", model, 1)[0]
+        read = read_suite(suite)
+        images = datasets.load(read.datasets[-1]).to(torch_device(device))
+        spec = expand(read, "quick", [model], 1, dataset=images.name)[model][0]
         return RunEvidence(build(spec, images).to(torch_device(device)).eval(), spec, Reference(images))

@@ -1,4 +1,7 @@
-"""Every registered metric on digits: 10,000 or so images of an untrained model, with their features at hand."""
+"""Every registered metric on digits: 10,000 or so images of an untrained model, with their features at hand.
+
+Those of sequences are measured on moving digits.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,14 @@ def ready(name: str, device: str) -> tuple[Any, Any]:
     """Return a metric and the evidence of the first model that has the ability it needs; skip if there is none."""
     with skipping():
         from ganbench import registry
+        from ganbench.suite import read_suite
 
         metric = registry.metrics.get(name)
+        still, moving = ({m.split("@")[0] for m in read_suite(s).metrics} for s in ("digits", "video-digits"))
         able = [model for model in names()["models"] if metric.ability in registry.models.get(model).abilities]
     if not able:
         raise NotImplementedError(f"no model can {metric.ability}")
-    return metric, evidence(able[0], device)
+    return metric, evidence(able[0], device, "video-digits" if name in moving - still else "digits")
 
 
 def compute(name: str, device: str) -> None:

@@ -65,6 +65,27 @@ class Engines:
         play("gan", "mlp", device, 16, engine)
 
 
+class Views:
+    """Minibatches of moving MNIST's shape, 50 sequences of 16 frames of 64x64, from random digits."""
+
+    version = "1"
+    params = (DEVICES,)
+    param_names = ("device",)
+
+    def setup(self, device: str) -> None:
+        with skipping():
+            from ganbench.datasets.moving import MNIST
+            from ganbench.draws import Batches
+        images = torch.randint(256, (1000, 1, 28, 28), dtype=torch.uint8, device=torch_device(device))
+        self.batches = Batches(images, 50, [("random", "none", 0)], view=MNIST)
+        self.time_minibatch(device)
+
+    def time_minibatch(self, device: str) -> None:
+        self.batches.seek(0)
+        self.batches.get(torch.float32)
+        synchronise(device)
+
+
 class Sampling:
     """10,000 generated digits."""
 
