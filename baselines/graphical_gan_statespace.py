@@ -1,4 +1,4 @@
-"""State-space Graphical-GAN (SSGAN) and its global rivals. Li, Welling, Zhu and Zhang 2018, section 4.2 and code."""
+"""State-space Graphical-GAN (SSGAN) and its global rivals. Li et al. 2018, arXiv:1804.03429, section 4.2 and code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.conditionals import Categorical, FramesAndMore, Joined, Root, Transition, dense
+from ganbench.conditionals import Categorical, Joined, Root
 from ganbench.game import Adam, Conv, Count, Facts, Normal, Player
 from ganbench.graph import Graph, Node, Recognition
 from ganbench.graphical import GraphicalConfig, GraphicalGAN, Values
-from ganbench.layers import LeakyReLU, one_hot
+from ganbench.layers import one_hot
+from ganbench.sequences import FramesAndMore, Transition, WholeCritic, cube, each_frame, stacked_frames
 
 
 @dataclass(frozen=True)
@@ -38,27 +39,22 @@ class Config(GraphicalConfig):
     "channels of the first 3-D convolution; each further one doubles them"
 
 
-# The networks of all experiments; those of Moving MNIST are told the digit. Weights start from N(0, 0.02^2), in the
-# dense layers by the library's law; there by Glorot's. The chairs have a learned linear map of v in place of v + ...
+# The networks of all experiments; those of Moving MNIST are told the digit, by their last layers instead of further
+# ones. Weights start from N(0, 0.02^2) or by the library's law; there by Glorot's. For the chairs, v enters its
+# successor through a learned linear map there. 5 x 5 kernels pad one pixel less on two sides there.
 RELEASED_2018 = {"backbone": Conv(kernel=5, layers=4, width=32, generator_norm="none")}
 RIVALS: dict[str, dict[str, str]] = {
     name: {"algorithm": "global", "rival": name} for name in ("3dcnn", "concat-x", "concat-z")
 }
 
 
-class GraphicalGANStateSpace(GraphicalGAN):
-    """GAN of sequences with a content h and a state v that moves: v_t -> v_t+1, (v_t, h) -> x_t. Li et al. 2018.
+class StateSpace(GraphicalGAN):
+    """Base of both leagues: the graph with its networks, and what can be made of sequences."""
 
-    Local critics judge (h), all (v_t+1, v_t) and all (x_t, v_t, h), each of these 2 T factors with the same weight;
-    the rivals are the global form with different critics of the whole sequence. Codes are h, v_1, ..., v_T.
-    """
-
-    name = "graphical-gan-statespace"
     players = (
         Player("critics", nets=("critics",), optimiser=Adam(1e-4, (0.5, 0.999))),
         Player("model", nets=("p", "q"), optimiser=Adam(1e-4, (0.5, 0.999))),
     )
-    variants = {"graphical-gan-statespace": {}, **RIVALS, "graphical-gan-statespace-2018": RELEASED_2018}
 
     def __init__(self, data: Facts, config: Config = Config()) -> None:
         super().__init__(data, config)
@@ -83,8 +79,8 @@ class GraphicalGANStateSpace(GraphicalGAN):
             ),
         )
         backbone, frame, sizes = config.backbone, data.shape[1:], {"h": config.content, "class": data.classes}
-        q = {}
-        for step in graph.recognition(config.recognition):
+        q: dict[str, nn.Module] = {}
+        for step in {step.net: step for step in graph.recognition(config.recognition)}.values():
             others = [given for given in step.givens if given not in self.frames]
             seen = len(step.givens) - len(others)
             size = sizes.get(step.name, config.state)
@@ -150,6 +146,17 @@ class GraphicalGANStateSpace(GraphicalGAN):
         """Return the sequences generated from what is recognised of x, given the classes y in that league."""
         return self.render(self._recognised(x, y))
 
+
+class GraphicalGANStateSpace(StateSpace):
+    """GAN of sequences with a content h and a state v that moves: v_t -> v_t+1, (v_t, h) -> x_t. Li et al. 2018.
+
+    Local critics judge (h), all (v_t+1, v_t) and all (x_t, v_t, h), each of these 2 T factors with equal weight;
+    the rivals are the global form, with different critics of the whole sequence. Codes are h, v_1, ..., v_T.
+    """
+
+    name = "graphical-gan-statespace"
+    variants = {"graphical-gan-statespace": {}, **RIVALS, "graphical-gan-statespace-2018": RELEASED_2018}
+
     def encode(self, x: Tensor) -> Tensor:
         """Return the recognised h, v_1, ..., v_T side by side, (n, content + T state)."""
         known = self._recognised(x, None)
@@ -162,14 +169,16 @@ class GraphicalGANStateSpace(GraphicalGAN):
 
 
 class ConditionalStateSpace(StateSpace):
-    """State-space Graphical-GAN told the digit: the class joins h as a parent of every frame. Ibid., released code.
+    """State-space Graphical-GAN told the digit: the class is a parent of every frame, as h is. Ibid., its code.
 
     Generated sequences have uniform classes; recognition, reconstruction and motion analogies are told those of x.
     """
 
     name = "graphical-gan-statespace-conditional"
     league = "conditional"
-    variants = {f"{variant}-conditional": settings for variant, settings in GraphicalGANStateSpace.variants.items()}
+    variants = {
+        f"{variant}-conditional": settings for variant, settings in GraphicalGANStateSpace.variants.items()
+    }
 
     def condition(self, noise: Mapping[str, Tensor], y: Tensor) -> Tensor:
         """Return generated sequences of the classes y, int64 (n,)."""

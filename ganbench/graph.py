@@ -132,7 +132,7 @@ class Graph:
         return Step(name, givens or tuple(default), node.recogniser or node.key)
 
     def _roles(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Return what each variable of the Markov blanket is to one, as numbers that sort in the order of calls."""
+        """Return what each variable of the Markov blanket is to one, as numbers in the order of calls."""
         nets = [node.key for node in self.nodes.values()]
         roles: dict[str, tuple[int, ...]] = {}
         children = self.children(name)
@@ -188,7 +188,11 @@ def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...]
         read: set[str] = set()
         ready = []
         for step in pending:
-            if set(step.givens) - {""} <= done and not written & {step.name, *step.givens} and step.name not in read:
+            if (
+                set(step.givens) - {""} <= done
+                and not written & {step.name, *step.givens}
+                and step.name not in read
+            ):
                 ready.append(step)
             written.add(step.name)
             read |= set(step.givens)

@@ -101,7 +101,7 @@ def time_strides(frames: int, layers: int) -> list[int]:
 
 
 def cube(frames: tuple[int, ...], channels: int) -> nn.Sequential:
-    """Return 3-D convolutions with kernels of 4 on T, c, h, w, which halve the frames until they are at most 4 wide.
+    """Return 3-D convolutions with kernels of 4 on T, c, h, w, that halve the frames until they are at most 4 wide.
 
     The released code's strides in time are 2, 1, 2, 1 for 4 frames, 2, 2, 2, 2 for 16 and 4, 2, 2, 2 for 31.
     """
@@ -110,8 +110,12 @@ def cube(frames: tuple[int, ...], channels: int) -> nn.Sequential:
     for stride in time_strides(time, max(1, math.ceil(math.log2(max(sides) / 4)))):
         sizes, strides = (time, *sides), (stride, 2, 2)
         padding = [max(0, (math.ceil(n / s) - 1) * s + 4 - n) for n, s in zip(sizes, strides, strict=True)]
-        margins = tuple(part for total in reversed(padding) for part in (total // 2, total - total // 2))
-        layers += [nn.ConstantPad3d(margins, 0.0), nn.Conv3d(inputs, channels, 4, strides), LeakyReLU()]
+        depth, height, width = ((total // 2, total - total // 2) for total in padding)
+        layers += [
+            nn.ConstantPad3d((*width, *height, *depth), 0.0),
+            nn.Conv3d(inputs, channels, 4, strides),
+            LeakyReLU(),
+        ]
         time, *sides = (math.ceil(n / s) for n, s in zip(sizes, strides, strict=True))
         inputs, channels = channels, 2 * channels
     return nn.Sequential(Channels(), *layers, nn.Flatten())
