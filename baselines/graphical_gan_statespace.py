@@ -1,4 +1,4 @@
-"""State-space Graphical-GAN (SSGAN) and its global rivals. Li et al. 2018, arXiv:1804.03429, section 4.2 and code."""
+"""State-space Graphical-GAN (SSGAN) and its global rivals. Li et al. 2018, arXiv:1804.03429, section 4.2, code."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Config(GraphicalConfig):
     "channels of the first 3-D convolution; each further one doubles them"
 
 
-# The networks of all experiments; those of Moving MNIST are told the digit, by their last layers instead of further
-# ones. Weights start from N(0, 0.02^2) or by the library's law; there by Glorot's. For the chairs, v enters its
-# successor through a learned linear map there. 5 x 5 kernels pad one pixel less on two sides there.
+# The networks of all experiments; those of Moving MNIST are told the digit, there by their last layers. Weights
+# start from N(0, 0.02^2) or by the library's law; there by Glorot's. For the chairs, v enters its successor there
+# through a learned linear map.
 RELEASED_2018 = {"backbone": Conv(kernel=5, layers=4, width=32, generator_norm="none")}
 RIVALS: dict[str, dict[str, str]] = {
     name: {"algorithm": "global", "rival": name} for name in ("3dcnn", "concat-x", "concat-z")

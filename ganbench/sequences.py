@@ -101,7 +101,7 @@ def time_strides(frames: int, layers: int) -> list[int]:
 
 
 def cube(frames: tuple[int, ...], channels: int) -> nn.Sequential:
-    """Return 3-D convolutions with kernels of 4 on T, c, h, w, that halve the frames until they are at most 4 wide.
+    """Return 3-D convolutions, kernels of 4, on T, c, h, w; they halve the frames until they are at most 4 wide.
 
     The released code's strides in time are 2, 1, 2, 1 for 4 frames, 2, 2, 2, 2 for 16 and 4, 2, 2, 2 for 31.
     """
