@@ -331,7 +331,7 @@ def test_images_are_refused(name):
 
 
 def test_networks_of_2018_have_the_released_sizes():
-    """Li et al. 2018, code: G and O, E1, E2 and the critics on 16 frames of 64 x 64, in millions, without classes."""
+    """Li et al. 2018, code: G and O, E1, E2 and the critics on 16 frames of 64 x 64, millions, no classes."""
     model = registry.models.get("graphical-gan-statespace-2018")
     game = model.build(facts(16, 1, 64, 64), model.settings(DENSE), 0)
 
