@@ -10,51 +10,17 @@ import torch
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.datasets import SEQUENCES, Dataset
-from ganbench.features import Extractor, extract
+from ganbench.datasets import SEQUENCES
 from ganbench.game import Game
 from ganbench.metrics import Features, Split
 from ganbench.record import seed_stream
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.suite import RunSpec
 from ganbench.truth import Truth
 from ganbench.views import Moving
 
 CHUNK = 1000  # images drawn from one seed stream, so that the first n never depend on how many are drawn
-
-
-class Reference:
-    """The real side of all comparisons: images and their features, computed once per process.
-
-    Args:
-        data: the dataset, on the device that measures.
-    """
-
-    def __init__(self, data: Dataset) -> None:
-        self.data = data
-        self._features: dict[tuple[str, str], Features] = {}
-        self._networks: dict[str, torch.nn.Module] = {}
-
-    def images(self, split: Split, n: int | None = None) -> Tensor:
-        """Return the first n items (default: all that are shown) of a split, float32 in [0, 1], or vectors."""
-        images = self.data.shown(split, n)
-        return images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images
-
-    def extract(self, images: Tensor, name: str) -> Features:
-        """Return the features of any images; UserError if the extractor is not valid for them."""
-        extractor: Extractor = registry.extractors.get(name)
-        shape = tuple(images.shape[1:])
-        if extractor.shape is not None and extractor.shape != shape:
-            raise UserError(f"extractor {name} is for images of shape {extractor.shape}, not {shape}")
-        if name not in self._networks:
-            self._networks[name] = extractor.load().to(images.device)
-        return Features(*extract(self._networks[name], images))
-
-    def features(self, split: Split, name: str) -> Features:
-        """Return the features of a whole split."""
-        if (split, name) not in self._features:
-            self._features[split, name] = self.extract(self.images(split), name)
-        return self._features[split, name]
 
 
 class RunEvidence:
@@ -93,7 +59,7 @@ class RunEvidence:
         """Return the first n rows of noise in parts of some size."""
         return [{name: rows[i : min(n, i + size)] for name, rows in noise.items()} for i in range(0, n, size)]
 
-    def _noise(self, purpose: str, chunk: int) -> dict[str, Tensor]:
+    def _noise(self, purpose: str, chunk: int, training: bool = False) -> dict[str, Tensor]:
         data = self.reference.data
         device = data.images["train"].device
         stream = seed_stream(data.name, self.spec.model, self.spec.seed, purpose, chunk)
@@ -101,7 +67,7 @@ class RunEvidence:
         return {
             name: law.fill(torch.empty(CHUNK, *law.shape, device=device), generator)
             for name, law in self.game.noise().items()
-            if not law.training_only
+            if training or not law.training_only
         }
 
     def _to_pixels(self, images: Tensor) -> Tensor:
@@ -206,6 +172,17 @@ class RunEvidence:
             codes = [encode(part) for part in self._inputs("fake")]
             again = [encode(decode(part)) for part in codes]
         return torch.cat(codes).double(), torch.cat(again).double()
+
+    def verdicts(self, split: Split) -> dict[str, Tensor]:
+        discriminate = cast(Callable[..., dict[str, Tensor]], self.game.discriminate)
+        found = []
+        with torch.no_grad():
+            for chunk, part in enumerate(self._inputs(split)):
+                noise = {name: rows[: len(part)] for name, rows in self._noise("judge", chunk, True).items()}
+                if self.game.league != "unlabelled":
+                    noise["y"] = self.labels(split)[chunk * self._at_once :][: len(part)]
+                found.append(discriminate(part, noise))
+        return {critic: torch.cat([part[critic] for part in found]) for critic in found[0]}
 
     def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
         data = self.reference.data

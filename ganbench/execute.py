@@ -12,8 +12,9 @@ import torch
 
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset
-from ganbench.measure import Reference, measure, wanted
+from ganbench.measure import measure, wanted
 from ganbench.processes import in_processes
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.runs import Status, pending
 from ganbench.suite import RunSpec

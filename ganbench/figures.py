@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ganbench import datasets
 from ganbench.datasets import Dataset
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.game import Game
 from ganbench.layers import Critic
 from ganbench.record import write_whole
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.runs import restore, snapshot, snapshot_rounds
 from ganbench.suite import RunSpec, read_spec

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.backbones import MLP, Backbone, Conv
+from ganbench.backbones import MLP, Backbone, Conv, Natural
 from ganbench.layers import Critic
 from ganbench.model import Model
 from ganbench.noise import Law, Normal, Uniform
@@ -34,6 +34,7 @@ __all__ = [
     "Law",
     "LinearDecay",
     "LogisticConfig",
+    "Natural",
     "NonNegative",
     "Normal",
     "Player",
@@ -183,6 +184,17 @@ class Game(nn.Module):
         Args:
             images: the training set, (n, *shape), images in [-1, 1].
             labels: int64 (n,) in the leagues with labels, else None.
+            seed: of all choices that are random.
+        """
+
+    def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+        """Take from the training set what needs the trained networks, such as a mixture of codes, into buffers.
+
+        It is called once, after the last round of a game with players, in eval mode, with the weights that are
+        evaluated, averaged ones if there are any; not on a run that diverged. Buffers are saved with the run.
+
+        Args:
+            images, labels: as for `fit`.
             seed: of all choices that are random.
         """
 

@@ -200,15 +200,29 @@ def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...]
         whole = [net for net in nets if all(step in ready for step in pending if step.net == net)]
         chosen = (whole or nets)[0]
         group = [step for step in ready if step.net == chosen]
-        group = [step for step in group if _lacks(step) == _lacks(group[0])]
+        group = [step for step in group if [*map(bool, step.givens)] == [*map(bool, group[0].givens)]]
         groups.append(tuple(group))
         done |= {step.name for step in group}
         pending = [step for step in pending if step not in group]
     return tuple(groups)
 
 
-def _lacks(step: Step) -> list[bool]:
-    return [not given for given in step.givens]
+def check_networks(side: str, networks: Iterable[str], steps: Sequence[Step]) -> None:
+    """Raise UserError if a step has no network, or if a network belongs to no step.
+
+    Args:
+        side: name of the mapping that holds the networks, for the message.
+        networks: their names.
+        steps: that they draw.
+    """
+    names = list(networks)
+    for name, givens, net in steps:
+        if net not in names:
+            given = ", ".join(filter(None, givens)) or "nothing"
+            raise UserError(f"graph: {side} has no network '{net}' that draws {name} given {given}; add it")
+    for name in names:
+        if all(name != step.net for step in steps):
+            raise UserError(f"graph: {side} has a network '{name}' that draws nothing; leave it out")
 
 
 def _sorted(nodes: Sequence[Node]) -> list[Node]:

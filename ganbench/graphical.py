@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ganbench.conditionals import Joint
-from ganbench.game import Adam, Config, Count, Facts, Game, Law, NonNegative, Normal, Player, UserError
-from ganbench.graph import Graph, Recognition, Step, waves
+from ganbench.game import Adam, Config, Count, Facts, Game, Law, NonNegative, Normal, Player
+from ganbench.graph import Graph, Recognition, Step, check_networks, waves
 from ganbench.losses import pair_critic, pair_generator
 
 Values = dict[str, Tensor]
@@ -69,17 +69,8 @@ class GraphicalGAN(Game):
         """
         generation = graph.generation
         recognition = graph.recognition(self.config.recognition)
-        for side, networks, steps in (("p", p, generation), ("q", q, recognition)):
-            needed = {step.net: step for step in steps}
-            for net, step in needed.items():
-                if net not in networks:
-                    raise UserError(
-                        f"{self.name}: {side} has no network '{net}' that draws {step.name}"
-                        f" given {', '.join(filter(None, step.givens)) or 'nothing'}; add it"
-                    )
-            for net in networks:
-                if net not in needed:
-                    raise UserError(f"{self.name}: {side} has a network '{net}' that draws nothing; leave it out")
+        check_networks("p", p, generation)
+        check_networks("q", q, recognition)
         self.graph = graph
         self._generation, self._recognition = waves(generation, ()), waves(recognition, graph.observed)
         self.p = nn.ModuleDict(p)
@@ -218,6 +209,11 @@ class GraphicalGAN(Game):
         """Return the mean over factors of what each critic has averaged over its own."""
         shares = {key: len(factors) / len(self.factors) for key, factors in self._judged.items()}
         return torch.stack([shares[key] * term for key, term in terms.items()]).sum(0)
+
+    def discriminate(self, x: Tensor, noise: Mapping[str, Tensor]) -> Values:
+        """Return critic -> (n,) shares of its verdicts on each x and on a generated example that are right."""
+        q, p, _, _ = self._sides(x, {**noise, **self.share(noise)})
+        return {key: ((q[key] > 0).double() + (p[key] <= 0).double()).mean(0) / 2 for key in q}
 
     def critics_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         q, p, _, _ = self._sides(x, noise)

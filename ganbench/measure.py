@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganbench import registry
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.metrics import Metric
 from ganbench.pictures import draw_grid
 from ganbench.precision import float32_arithmetic
 from ganbench.provenance import provenance
 from ganbench.record import ScoreRow, read_rows, write_rows
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.runs import Status, restore
 from ganbench.suite import RunSpec

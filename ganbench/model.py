@@ -22,6 +22,7 @@ ABILITIES = (
     "decode",
     "reconstruct",
     "cluster",
+    "discriminate",
     "classify",
     "log_likelihood_bound",
     "interpolate",

@@ -108,6 +108,15 @@ def write_snapshot(folder: Path, round_: int, weights: Mapping[str, Tensor]) -> 
     write_whole(snapshot(folder, round_), save_tensors(dict(weights)))
 
 
+def load(game: Game, weights: Mapping[str, Tensor]) -> None:
+    """Give a freshly built game its weights, and buffers of their shape."""
+    for name, buffer in game.named_buffers():  # what is fitted may hold fewer items than planned
+        if name in weights and weights[name].shape != buffer.shape:
+            owner, _, last = name.rpartition(".")
+            setattr(game.get_submodule(owner), last, torch.empty_like(weights[name]))
+    game.load_state_dict(weights)
+
+
 def restore(spec: RunSpec, data: Dataset, folder: Path, round_: int | None = None) -> Game:
     """Return the trained game of a run, in eval mode, or as it was before a round of which a snapshot is kept.
 
@@ -115,12 +124,7 @@ def restore(spec: RunSpec, data: Dataset, folder: Path, round_: int | None = Non
     """
     game = build(spec, data)
     try:
-        weights = load_file(folder / "weights.safetensors" if round_ is None else snapshot(folder, round_))
-        for name, buffer in game.named_buffers():  # a fitted reference may hold fewer items than planned
-            if name in weights and weights[name].shape != buffer.shape:
-                owner, _, last = name.rpartition(".")
-                setattr(game.get_submodule(owner), last, torch.empty_like(weights[name]))
-        game.load_state_dict(weights)
+        load(game, load_file(folder / "weights.safetensors" if round_ is None else snapshot(folder, round_)))
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise UserError(

@@ -15,13 +15,13 @@ import torch
 
 from ganbench import checkpoints
 from ganbench.datasets import Dataset
-from ganbench.draws import scale
+from ganbench.fitting import finished, fitted, state
 from ganbench.game import Game
 from ganbench.precision import float32_arithmetic
-from ganbench.record import seed_stream, write_whole
+from ganbench.record import write_whole
 from ganbench.registry import UserError
 from ganbench.runs import Status, build, snapshot_rounds, source_hash, write_run, write_snapshot
-from ganbench.stack import Stack, labels_for
+from ganbench.stack import Stack
 from ganbench.suite import RunSpec
 
 LOGGED = 200  # lines of log.csv per run, at most
@@ -140,7 +140,7 @@ def _train_group(
     if data.images["train"].device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     spec, path = specs[0], checkpoints.place(specs, data, out)
-    games = [_fitted(each, data) for each in specs]
+    games = [fitted(each, data) for each in specs]
     stack = Stack(
         games,
         [each.seed for each in specs],
@@ -179,7 +179,10 @@ def _train_group(
     meter.tell(pause=0.0)
     statuses = [_status(stack, index, meter, each, data) for index, each in enumerate(specs)]
     for index, (each, status) in enumerate(zip(specs, statuses, strict=True)):
-        write_run(each, out, stack.weights(index), _log_text(log, index), status)
+        weights = stack.weights(index)
+        if status.state == "finished":
+            weights = finished(each, data, weights)
+        write_run(each, out, weights, _log_text(log, index), status)
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
 
@@ -207,22 +210,11 @@ def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Datase
     )
 
 
-def _fitted(spec: RunSpec, data: Dataset) -> Game:
-    """Return the game of a run before its first round, with what it takes from the training set."""
-    game = build(spec, data)
-    if type(game).fit is not Game.fit:
-        seed = seed_stream(data.name, spec.model, spec.seed, "fit")
-        images, labels = data.shown("train"), labels_for(game, data)
-        game.fit(scale(images, torch.float32), None if labels is None else labels[: len(images)], seed)
-    return game
-
-
 @float32_arithmetic()
 def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:
     """Fit a reference and write its run folder."""
     began = time.monotonic()
-    game = _fitted(spec, data)
-    weights = {name: value.detach().cpu().contiguous() for name, value in game.state_dict().items()}
+    game = fitted(spec, data)
     status = Status(
         state="finished",
         round=0,
@@ -231,7 +223,7 @@ def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:
         source=source_hash(spec.model),
         data=data.sha256[:12],
     )
-    write_run(spec, out, weights, "round\n", status)
+    write_run(spec, out, state(game), "round\n", status)
 
 
 def _log_text(log: list[Any], index: int) -> str:

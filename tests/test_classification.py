@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.evidence import CHUNK, Reference, RunEvidence
+from ganbench.evidence import CHUNK, RunEvidence
 from ganbench.features import Extractor, register
 from ganbench.game import Config, Game, Uniform
 from ganbench.metrics import Features
 from ganbench.metrics.classification import hits
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 
 

@@ -42,7 +42,7 @@ def words(value: object) -> str:
 
 
 RUN_MISTAKES = [
-    (["--suite", "digit"], "unknown suite 'digit'; did you mean digits?"),
+    (["--suite", "digit"], "unknown suite 'digit'; did you mean digits or video-digits?"),
     (["--suite", "nope.toml"], "suite file 'nope.toml' does not exist; give a path or one of "),
     (["--models", "wgangp"], "unknown model 'wgangp'; did you mean wgan-gp"),
     (["--models", "gan,"], None),
@@ -60,7 +60,7 @@ RUN_MISTAKES = [
     (["--engine", "fast"], "unknown engine 'fast'"),
     (["--precision", "fp16"], "unknown precision 'fp16'; did you mean bf16?"),
     (["--budget", "quik"], "unknown budget 'quik'; did you mean quick?"),
-    (["--dataset", "minst"], "unknown dataset 'minst'; did you mean mnist?"),
+    (["--dataset", "minst"], "unknown dataset 'minst'; did you mean mnist or moving-mnist or moving-mnist-4?"),
     (["--dataset", "npz:no.npz"], "no.npz does not exist; expected an .npz file"),
     (["--seds", "3"], "No such option: --seds"),
     (["--plugin", "no.py"], "plug-in file 'no.py' does not exist; give the path of a .py file"),
@@ -204,7 +204,7 @@ def test_debug_shows_the_traceback() -> None:
         for extra in ([], ["--debug"])
     )
     assert (plain.returncode, plain.stderr.count("\n")) == (2, 1) and "Traceback" not in plain.stderr
-    assert debug.returncode == 1 and "Traceback" in debug.stderr and "did you mean digits?" in debug.stderr
+    assert debug.returncode == 1 and "Traceback" in debug.stderr and "did you mean digits" in debug.stderr
 
 
 def test_message_of_many_lines_becomes_one(ganbench: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from ganbench import datasets, registry
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.game import Config, Game, Normal
 from ganbench.leaderboard import aggregate
 from ganbench.metrics.clustering import (
@@ -32,6 +32,7 @@ from ganbench.metrics.clustering import (
     one_to_one,
 )
 from ganbench.metrics.codes import cycle_errors, nearest, probe
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.report import tables
 from tests.synthetic import rows as synthetic_rows

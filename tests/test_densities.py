@@ -15,9 +15,10 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.datasets import densities as sets
 from ganbench.datasets.laws import Mixture1d
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.metrics.densities import bin_masses, divergences, quantile_edges, wasserstein1
 from ganbench.noise import Normal
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.truth import Truth
 

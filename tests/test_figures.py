@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from ganbench import datasets
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.figures import STRIP, draw_course, draw_figure, read_course
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.runs import restore, snapshot, snapshot_rounds
 from ganbench.suite import RunSpec, expand, read_suite

@@ -61,6 +61,7 @@ def small(name: str, backbone: dict) -> dict:
         shrunk |= {"backbone.width": 4, "backbone.layers": min(3, settings["backbone"]["layers"])}
     shrunk |= {key: 8 for key in ("joint", "hidden", "content", "channels") if key in settings}
     shrunk |= {key: 5 for key in ("centroids", "components") if key in settings}
+    shrunk |= {key: 3 for key in ("clusters", "epochs") if key in settings}
     shrunk |= {
         key: min(2, settings[key]) for key in ("generators", "chains", "labels_per_class") if key in settings
     }

@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 
 from ganbench import datasets, registry
-from ganbench.measure import Reference, RunEvidence, find, measure, wanted
+from ganbench.measure import RunEvidence, find, measure, wanted
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.pictures import draw_grid
 from ganbench.record import ScoreRow, read_rows
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.runs import Status, restore
 from ganbench.suite import RunSpec, read_spec, read_suite

@@ -18,11 +18,12 @@ from ganbench import datasets, registry
 from ganbench.datasets import SEQUENCES, Dataset
 from ganbench.datasets.moving import DIGITS, MNIST
 from ganbench.draws import Batches, scale
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.game import Game
 from ganbench.measure import measure
 from ganbench.pictures import draw_grid
 from ganbench.record import from_json, to_json
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.stack import Stack
 from ganbench.suite import RunSpec
@@ -291,11 +292,15 @@ def test_a_reference_is_fitted_to_the_sequences_that_are_shown(moving, tmp_path)
     train([spec("real-train")], moving, tmp_path)
     folder = spec("real-train").folder(tmp_path)
     rows = measure(
-        spec("real-train"), folder, Reference(moving), ["motion-error", "fid@mlp-digits-v1", "reconstruction-mse"]
+        spec("real-train"),
+        folder,
+        Reference(moving),
+        ["motion-error", "fid@mlp-digits-v1", "fid@pixels", "reconstruction-mse"],
     )
     by = {row.metric: row for row in rows}
     assert by["motion-error"].status == "measured"
     assert "is for images of shape (1, 8, 8), not (5, 1, 14, 14)" in by["fid@mlp-digits-v1"].reason
+    assert "takes single images, not sequences" in by["fid@pixels"].reason
     assert by["reconstruction-mse"].reason == "the game has no reconstruct"
     with Image.open(folder / "samples.png") as picture:
         assert picture.size == (2 * 5 * 16, 2 * 10 * 16)  # 5 frames beside each other, 10 sequences, zoomed by 2

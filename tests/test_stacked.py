@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset, stacked_mnist
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.metrics.modes import divergence
 from ganbench.metrics.stacked import histogram
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 
 LENET = "lenet-mnist-v1"

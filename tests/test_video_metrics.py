@@ -13,13 +13,14 @@ from torch import Tensor
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset
 from ganbench.datasets.moving import DIGITS, MNIST
-from ganbench.evidence import Reference, RunEvidence
+from ganbench.evidence import RunEvidence
 from ganbench.features import extract
 from ganbench.game import Game
 from ganbench.measure import find
 from ganbench.metrics import Score
 from ganbench.metrics.motion import LONG, LONG_SEQUENCES, motion_errors, near_edges, visible
 from ganbench.metrics.video import crop, identity_consistency, locate, located
+from ganbench.reference import Reference
 from ganbench.registry import UserError
 from ganbench.suite import RunSpec
 from ganbench.views import Moving

@@ -90,6 +90,9 @@ class Evidence(Protocol):
         Both (n, d) float64.
         """
 
+    def verdicts(self, split: Split) -> dict[str, Tensor]:
+        """Return critic -> (n,) float64: share of its verdicts on a real and a generated item that are right."""
+
     def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
         """Return what the extractor makes of images generated for given classes, and these, int64 (n,).
 

@@ -1,4 +1,4 @@
-"""Errors of a run's classifier, and whether images made for a class are of that class."""
+"""Errors of a run's classifier and of its critics, and whether images made for a class are of that class."""
 
 from __future__ import annotations
 
@@ -76,5 +76,28 @@ register(
         "logits",
         "",
         _condition_accuracy,
+    )
+)
+
+
+def _critic_accuracy(evidence: Evidence, extractor: str) -> Score:
+    verdicts = evidence.verdicts("test")
+    mean = torch.stack(list(verdicts.values())).mean(0)
+    each = ", ".join(f"{critic} {float(right.mean()):.3f}" for critic, right in verdicts.items())
+    return average(
+        mean, f"{len(mean)} test and as many generated items; mean over critics, noise as in training", each
+    )
+
+
+register(
+    Metric(
+        "critic-accuracy",
+        1,
+        "share of right verdicts of the critics of a graph's factors, .5 if they are at a loss; each in `detail`",
+        "discriminate",
+        "lower",
+        "no",
+        "",
+        _critic_accuracy,
     )
 )

@@ -145,7 +145,8 @@ def evidence(model: str, device: str, suite: str = "digits") -> Any:
     """Return what metrics may ask about an untrained model of a suite that needs no files, digits by default."""
     with skipping():
         from ganbench import datasets
-        from ganbench.measure import Reference, RunEvidence
+        from ganbench.measure import RunEvidence
+        from ganbench.reference import Reference
         from ganbench.runs import build
         from ganbench.suite import expand, read_suite
 

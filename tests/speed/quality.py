@@ -24,7 +24,8 @@ def mean_score(model: str, metric: str) -> float:
     """Return the mean over two seeds of a model after 300 rounds on digits; an error if one is not measured."""
     with skipping():
         from ganbench import datasets
-        from ganbench.measure import Reference, measure
+        from ganbench.measure import measure
+        from ganbench.reference import Reference
         from ganbench.suite import Budget, expand, read_suite
         from ganbench.train import train
 
