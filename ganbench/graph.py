@@ -25,6 +25,7 @@ class Node:
         observed: whether the data give it.
         net: nodes of the same `net` share their networks, e.g. the frames of a video; "" is the node's name.
         draw: nodes of the same `draw` share the random numbers of generation; "" is the node's name.
+        recogniser: nodes of the same `recogniser` share the network that recognises them; "" is `net`.
     """
 
     name: str
@@ -32,15 +33,16 @@ class Node:
     observed: bool = False
     net: str = ""
     draw: str = ""
+    recogniser: str = ""
 
     @property
     def key(self) -> str:
-        """Name of the networks."""
+        """Name of the network that generates it."""
         return self.net or self.name
 
 
 class Step(NamedTuple):
-    """One variable is drawn, by the network `net`, given the values of others."""
+    """One variable is drawn, by the network `net`, given the values of others; "" is one that it lacks."""
 
     name: str
     givens: tuple[str, ...]
@@ -107,9 +109,12 @@ class Graph:
                 (eq. 4 of the paper); "inverse": children first, each given what is known of its blanket by then
                 (eq. 5); "forward": the same, parents first; "both": as "inverse", after which each is drawn anew,
                 parents first, given its whole blanket.
+
+        Steps of one network are given the same roles, e.g. class, previous and next state, frame: first other
+        parents of children, then parents, then children. The last state lacks the next one.
         """
         if kind == "mean-field":
-            return tuple(self._step(name, set(self.observed), self.observed) for name in self.latent)
+            return self._aligned([self._step(name, set(self.observed), self.observed) for name in self.latent])
         order = self.latent if kind == "forward" else self.latent[::-1]
         known, steps = set(self.observed), []
         for name in order:
@@ -118,12 +123,44 @@ class Graph:
         if kind == "both":
             again = [self._step(name, known, ()) for name in self.latent]
             steps += [step._replace(net=f"{step.net} again") for step in again]
-        return tuple(steps)
+        return self._aligned(steps)
 
     def _step(self, name: str, known: Iterable[str], default: Sequence[str]) -> Step:
         around = self.blanket(name) & set(known)
         givens = tuple(other for other in self.nodes if other in around)
-        return Step(name, givens or tuple(default), self.nodes[name].key)
+        node = self.nodes[name]
+        return Step(name, givens or tuple(default), node.recogniser or node.key)
+
+    def _roles(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Return what each variable of the Markov blanket is to one, as numbers in the order of calls."""
+        nets = [node.key for node in self.nodes.values()]
+        roles: dict[str, tuple[int, ...]] = {}
+        children = self.children(name)
+        for child in children:
+            family = [other for other in children if self.nodes[other].key == self.nodes[child].key]
+            which = nets.index(self.nodes[child].key), family.index(child)
+            for place, parent in enumerate(self.nodes[child].parents):
+                roles.setdefault(parent, (0, *which, place))
+            roles[child] = (2, *which)
+        return roles | {parent: (1, place) for place, parent in enumerate(self.nodes[name].parents)}
+
+    def _aligned(self, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """Return the steps with the same roles in the same order for all that share a network."""
+        nets = [step.net for step in steps]
+        names = list(self.nodes)
+        seen = []  # of each step, what it is given by role; far from the blanket there are no roles but names
+        for step in steps:
+            roles = self._roles(step.name)
+            seen.append({roles.get(given, (3, names.index(given))): given for given in step.givens})
+        slots: dict[str, set[tuple[int, ...]]] = {}
+        for step, mine in zip(steps, seen, strict=True):
+            slots.setdefault(step.net, set()).update(mine)
+        return tuple(
+            step._replace(givens=tuple(mine.get(role, "") for role in sorted(slots[step.net])))
+            if nets.count(step.net) > 1
+            else step
+            for step, mine in zip(steps, seen, strict=True)
+        )
 
     @property
     def factors(self) -> tuple[tuple[str, ...], ...]:
@@ -151,7 +188,11 @@ def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...]
         read: set[str] = set()
         ready = []
         for step in pending:
-            if set(step.givens) <= done and not written & {step.name, *step.givens} and step.name not in read:
+            if (
+                set(step.givens) - {""} <= done
+                and not written & {step.name, *step.givens}
+                and step.name not in read
+            ):
                 ready.append(step)
             written.add(step.name)
             read |= set(step.givens)
@@ -159,7 +200,7 @@ def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...]
         whole = [net for net in nets if all(step in ready for step in pending if step.net == net)]
         chosen = (whole or nets)[0]
         group = [step for step in ready if step.net == chosen]
-        group = [step for step in group if len(step.givens) == len(group[0].givens)]
+        group = [step for step in group if [*map(bool, step.givens)] == [*map(bool, group[0].givens)]]
         groups.append(tuple(group))
         done |= {step.name for step in group}
         pending = [step for step in pending if step not in group]
@@ -177,7 +218,7 @@ def check_networks(side: str, networks: Iterable[str], steps: Sequence[Step]) ->
     names = list(networks)
     for name, givens, net in steps:
         if net not in names:
-            given = ", ".join(givens) or "nothing"
+            given = ", ".join(filter(None, givens)) or "nothing"
             raise UserError(f"graph: {side} has no network '{net}' that draws {name} given {given}; add it")
     for name in names:
         if all(name != step.net for step in steps):

@@ -54,12 +54,12 @@ class GraphicalGAN(Game):
     def play_on(self, graph: Graph, p: Mapping[str, nn.Module], q: Mapping[str, nn.Module | str]) -> None:
         """Take a graph and its networks, named by a node or by the `net` of several, and make the critics.
 
-        Networks are called as `ganbench.conditionals` says. In "both" recognition the second pass over a node is
-        by the network "<net> again".
+        Networks are called as `ganbench.conditionals` says, with None for what a step lacks. In "both" recognition
+        the second pass over a node is by the network "<net> again".
 
         Args:
             graph: its observed nodes are what `observe` returns.
-            p: what generates each node from its parents; observed roots, given by `given`, have none.
+            p: what generates each node from its parents, observed roots, e.g. classes, too.
             q: what recognises each latent node: a network, or the name of a method of this game, which declares
                 what it needs to be drawn as `<name>_law`. Without a draw it returns the centre of its law. What is
                 discrete and not relaxed comes with its log-probability (n,), for REINFORCE.
@@ -67,13 +67,12 @@ class GraphicalGAN(Game):
         Raises:
             UserError: a network is missing, or belongs to nothing.
         """
-        roots = [name for name in graph.observed if not graph.nodes[name].parents]
-        generation = [step for step in graph.generation if step.name not in roots]
+        generation = graph.generation
         recognition = graph.recognition(self.config.recognition)
         check_networks("p", p, generation)
         check_networks("q", q, recognition)
         self.graph = graph
-        self._generation, self._recognition = waves(generation, roots), waves(recognition, graph.observed)
+        self._generation, self._recognition = waves(generation, ()), waves(recognition, graph.observed)
         self.p = nn.ModuleDict(p)
         self.q = nn.ModuleDict({net: module for net, module in q.items() if isinstance(module, nn.Module)})
         self._methods = {net: method for net, method in q.items() if isinstance(method, str)}
@@ -83,16 +82,16 @@ class GraphicalGAN(Game):
         self._judged: dict[str, list[tuple[str, ...]]] = {}  # critic -> its factors
         for factor in self.factors:
             self._judged.setdefault(graph.nodes[factor[0]].key if local else "all", []).append(factor)
-        self.sizes = self._sizes(roots)
+        self._drawn = [name for name in graph.nodes if name in graph.latent or not graph.nodes[name].parents]
+        self.sizes = self._sizes()
         self.critics = nn.ModuleDict({key: self.make_critic(mine[0]) for key, mine in self._judged.items()})
 
-    def _sizes(self, roots: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    def _sizes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each variable, from a sample of two."""
         draws = {name: torch.zeros(2, *law.shape) for name, law in self._laws_of_generation().items()}
-        values: Values = self.given({"y": torch.zeros(2, dtype=torch.int64), **draws}) if roots else {}
         with torch.no_grad():
             self.eval()
-            values = self.generate(draws, values)
+            values = self.generate(draws, {})
             self.train()
         return {name: tuple(value.shape[1:]) for name, value in values.items()}
 
@@ -111,10 +110,6 @@ class GraphicalGAN(Game):
     def assemble(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return the data (n, *shape) that the observed variables make up; by default "x"."""
         return values["x"]
-
-    def given(self, noise: Mapping[str, Tensor]) -> Values:
-        """Return the observed roots of generated data, e.g. classes; by default there are none."""
-        return {}
 
     def _laws_of_generation(self) -> dict[str, Law]:
         steps = [step for wave in self._generation for step in wave]
@@ -169,11 +164,11 @@ class GraphicalGAN(Game):
         return values, score
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
-        return self.assemble(self.generate(noise, self.given(noise)))
+        return self.assemble(self.generate(noise, {}))
 
     def share(self, noise: Mapping[str, Tensor]) -> Values:
-        values = self.generate(noise, self.given(noise))
-        return {"fake": self.assemble(values), **{f"p {name}": values[name] for name in self.graph.latent}}
+        values = self.generate(noise, {})
+        return {"fake": self.assemble(values), **{f"p {name}": values[name] for name in self._drawn}}
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return the data generated from the centres of their recognised variables, (n, *shape)."""
@@ -206,9 +201,8 @@ class GraphicalGAN(Game):
 
     def _sides(self, x: Tensor, noise: Mapping[str, Tensor]) -> tuple[Values, Values, Values, Tensor | None]:
         """Return the logits of both sides, the recognised variables, and the score of what is discrete in them."""
-        latent = {name: noise[f"p {name}"] for name in self.graph.latent}
         # The order matters: roots that `observe` takes from real labels are others in generated data.
-        made = {**latent, **self.observe(noise["fake"], noise), **self.given(noise)}
+        made = {**self.observe(noise["fake"], noise), **{name: noise[f"p {name}"] for name in self._drawn}}
         known, score = self.recognise(self.observe(x, noise), noise)
         return self.judge("q", known, noise), self.judge("p", made, noise), known, score
 
@@ -241,7 +235,8 @@ class GraphicalGAN(Game):
 
 def _call(net: Any, wave: Sequence[Step], values: Mapping[str, Tensor], draws: Sequence[Tensor | None]) -> Any:
     """Return what a network makes of all steps of a wave, one after another along the first axis."""
-    inputs = [torch.cat(parts) for parts in zip(*[[values[g] for g in s.givens] for s in wave], strict=True)]
+    slots = zip(*[step.givens for step in wave], strict=True)
+    inputs = [torch.cat([values[given] for given in slot]) if slot[0] else None for slot in slots]
     drawn = [draw for draw in draws if draw is not None]
     return net(*inputs, draw=torch.cat(drawn)) if drawn else net(*inputs)
 

@@ -45,7 +45,7 @@ def test_state_space_as_published(frames):
 def test_state_space_recursions():
     graph = state_space(3)
     assert givens(graph.recognition("inverse")) == {
-        "v3": ("x3",),
+        "v3": ("", "x3"),  # its network, shared with v2, has a place for the next state
         "v2": ("v3", "x2"),
         "v1": ("v2", "x1"),
         "h": ("v1", "v2", "v3", "x1", "x2", "x3"),

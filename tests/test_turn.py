@@ -43,6 +43,9 @@ def stack(
     model = registry.models.get(name)
     pinned = model.settings(backbone)
     shrunk = {key: min(2, pinned[key]) for key in ("generators", "chains", "labels_per_class") if key in pinned}
+    shrunk |= {key: 8 for key in ("joint", "hidden", "content", "channels") if key in pinned}
+    if "layers" in pinned["backbone"]:
+        shrunk |= {"backbone.width": 4, "backbone.layers": min(3, pinned["backbone"]["layers"])}
     if "2014" in name or "supervised" in name:
         shrunk |= {"backbone.generator": [12], "backbone.critic": [10]}
     games = [model.build(data.facts, model.settings(backbone, shrunk), seed) for seed in seeds]
