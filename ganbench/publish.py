@@ -33,6 +33,7 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
     """Write results/scores, leaderboards and reported.csv for one suite and budget; return the files written.
 
     Runs with settings of the user's own (`--set`) or of an older suite version are experiments and stay out.
+    Rows in results/scores of models of the suite that have no run here stay, so that a model can be added.
     """
     paths = list((out / suite.name).glob("*/*/scores.csv"))
     if not paths:
@@ -53,6 +54,12 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
         raise UserError(f"no run of suite {suite.name}, budget {budget}, in {out} has the suite's own settings")
     version = rows["version"].iat[0]
     scores = results / "scores" / f"{suite.name}-v{version}-{budget}.csv"
+    if scores.exists():
+        known, new = load_rows([scores]), set(zip(rows["dataset"], rows["model"], strict=True))
+        pairs = zip(known["dataset"], known["model"], strict=True)
+        names = {name for _, name, _, _ in official}
+        known = known[[pair not in new and pair[1] in names for pair in pairs]]
+        rows = pd.concat([rows, known[rows.columns]]).sort_values(by[:2], kind="stable") if len(known) else rows
     write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
     write_rows(scores, [ScoreRow(**row) for row in rows.to_dict("records")])
     written = [results / "reported.csv", scores, *write_leaderboards(scores, results)]

@@ -112,6 +112,28 @@ def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) 
         publish_rows(SUITE, "quick", tmp_path, tmp_path / "results")
 
 
+def test_publish_adds_a_model_to_committed_rows(tmp_path: Path, data: datasets.Dataset) -> None:
+    from ganbench.measure import measure
+    from ganbench.reference import Reference
+
+    names = ["real-train", "gan"]
+    suite = replace(SUITE, models=tuple(names))
+    counts = []
+    for name in [*names, "gan"]:
+        out = tmp_path / f"{name}-{len(counts)}"
+        specs = expand(suite, "quick", [name])[name]
+        train(specs, data, out)
+        for spec in specs:
+            measure(spec, spec.folder(out), Reference(data), suite.metrics)
+        written = publish_rows(suite, "quick", out, tmp_path / "results")
+        scores = next(path for path in written if path.parent.name == "scores")
+        counts.append([sum(row.model == other for row in read_rows(scores)) for other in names])
+    one = len(specs) * len(suite.metrics)
+    assert counts == [[one, 0], [one, one], [one, one]]
+    publish_rows(replace(suite, models=("gan",)), "quick", out, tmp_path / "results")
+    assert {row.model for row in read_rows(scores)} == {"gan"}  # the suite no longer has the other
+
+
 def test_checkpoint_of_other_code_or_data_is_not_taken_up(
     tiny: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
