@@ -150,10 +150,11 @@ def traversal(evidence: RunEvidence) -> list[Block]:
 
     A category, drawn by one uniform number, has a column for each of its values. Chen et al. 2016, figure 2.
     """
-    held, blocks = noise(evidence, HELD), []
+    game, held, blocks = evidence.game, noise(evidence, HELD), []
+    categories = getattr(game.config, "clusters", game.data.classes if game.league == "conditional" else COLUMNS)
     for name, law, i in _numbers(evidence)[:CODES]:
         single = isinstance(law, Uniform) and law.shape == (1,)
-        parts = _middles(getattr(evidence.game.config, "clusters", COLUMNS) if single else COLUMNS)
+        parts = _middles(categories if single else COLUMNS)
         inputs = {other: value.repeat_interleave(len(parts), 0) for other, value in held.items()}
         inputs[name][:, i] = law.quantile(parts).to(held[name]).repeat(HELD)
         tiles = made(evidence, "sample", inputs).unflatten(0, (HELD, -1))

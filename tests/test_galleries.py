@@ -243,6 +243,18 @@ def test_conditional_games_are_told_the_classes() -> None:
     assert torch.allclose(shown, run.labels("test")[:40] / 5)
 
 
+class Classes(Codes):
+    league = "conditional"
+
+
+def test_a_category_has_a_column_for_each_of_its_values() -> None:
+    run = evidence(Classes)
+    first, second, _ = exhibits.traversal(run)
+    assert first.tiles.shape[:2] == (5, 4) and second.tiles.shape[:2] == (5, 10)
+    shown = (first.tiles[0, :, 0, 0, 0] * 2 - 1) * 8
+    assert (shown * 4).long().tolist() == [0, 1, 2, 3]  # the classes that uniform numbers stand for
+
+
 def test_sequences_stand_in_rows() -> None:
     run = evidence(Film, frames=3)
     [block] = exhibits.analogy(run)
