@@ -107,24 +107,30 @@ def publish(
 
 def picture(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
-    kind: Annotated[str, typer.Option(help="training, clusters, traversal, ...; default all that a run has")] = "",
+    kind: Annotated[
+        str, typer.Option(help="training, curves, clusters, traversal, ...; default all that a run has")
+    ] = "",
     out: Annotated[
         Path | None,
         typer.Option(help="one figure of the first seeds, or a film (.gif); default in each run folder"),
     ] = None,
     models: Annotated[str, typer.Option(help="comma-separated names, in this order; default all")] = "",
+    metric: Annotated[str, typer.Option(help="of --kind curves, over the snapshots of the runs")] = "",
     data_root: DataRoot = None,
     no_download: NoDownload = False,
     plugin: Plugins = [],
 ) -> None:
     """Draw runs: what they learned, on images and sequences; how they went, on 1-D and 2-D data of known law."""
+    from ganbench.curves import draw_curves
     from ganbench.figures import draw_course, draw_figure, read_course
     from ganbench.galleries import KINDS, draw_gallery, draw_run, first_seeds, read_run, reference
     from ganbench.suite import read_spec
 
     load_plugins(plugin)
-    if kind not in ("", "training", *KINDS):
-        raise registry.suggest("kind of picture", kind, ["training", *KINDS])
+    if kind not in ("", "training", "curves", *KINDS):
+        raise registry.suggest("kind of picture", kind, ["training", "curves", *KINDS])
+    if (kind == "curves") != bool(metric) or (metric and out is None):
+        raise UserError("--kind curves needs --metric and --out, and only it takes a metric")
     specs = {folder: read_spec(folder) for folder in run_folders(runs)}
     for name in split(models):
         if name not in {spec.model for spec in specs.values()}:
@@ -132,6 +138,13 @@ def picture(
     wanted = split(models) or [""]
     folders = [folder for name in wanted for folder, spec in specs.items() if name in ("", spec.model)]
     source = data_root, not no_download
+
+    if kind == "curves" and out is not None:
+        draw_curves(
+            [(folder, specs[folder], reference(specs[folder].dataset, *source)) for folder in folders], metric, out
+        )
+        print(out)
+        return
 
     def kind_of(folder: Path) -> str:
         vectors = len(reference(specs[folder].dataset, *source).data.facts.shape) == 1

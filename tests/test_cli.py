@@ -466,7 +466,7 @@ def test_list(ganbench: Cli, what: str) -> None:
 
 def test_list_tells_abilities_and_variants(ganbench: Cli) -> None:
     lines = {line.split()[0]: line for line in ganbench("list", "models").out.splitlines()}
-    assert "[sample, encode, reconstruct]" in lines["vae"] and "[sample]" in lines["wgan-gp"]
+    assert "[sample, encode, decode, reconstruct]" in lines["vae"] and "[sample]" in lines["wgan-gp"]
     assert len({line.partition("[")[2] for line in lines.values() if line.startswith("fgan-")}) > 5
 
 
