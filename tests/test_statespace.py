@@ -274,8 +274,9 @@ def test_frames_share_a_critic_and_so_do_steps(name):
 def test_blind_critics_lose_two_log_two(name):
     game = play(name)
     for critic in game.critics.values():
-        for part in critic.joint[-1].parameters():
-            nn.init.zeros_(part)
+        *_, head = (part for part in critic.modules() if isinstance(part, nn.Linear))
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
     noise = noise_of(game, training=True)
     noise |= game.share(noise)
     for loss in (game.critics_loss(data(), noise), game.model_loss(data(), noise)):
