@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from ganbench import registry
 from ganbench.evidence import RunEvidence
 from ganbench.measure import find
 from ganbench.record import write_whole
@@ -41,11 +42,13 @@ def curve(folder: Path, spec: RunSpec, reference: Reference, name: str) -> list[
 
 
 def draw_curves(runs: Sequence[tuple[Path, RunSpec, Reference]], name: str, path: Path) -> None:
-    """Draw a metric over rounds: each model's mean over its seeds, and a band from the lowest to the highest."""
+    """Draw a metric over rounds: each trained model's mean over its seeds, and a band from lowest to highest."""
     from matplotlib.figure import Figure  # slow to import, needed here only
 
     lines: dict[str, dict[int, list[float]]] = {}
     for folder, spec, reference in runs:
+        if not registry.models.get(spec.model).game.players:
+            continue  # a reference is fitted at once
         for round_, value in curve(folder, spec, reference, name):
             lines.setdefault(spec.model, {}).setdefault(round_, []).append(value)
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
