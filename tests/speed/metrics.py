@@ -16,7 +16,7 @@ EXTRACTOR = "mlp-digits-v1"
 
 @cache
 def ready(name: str, device: str) -> tuple[Any, Any]:
-    """Return a metric and the evidence of the first model that has the ability it needs; skip if there is none."""
+    """Return a metric and the evidence of the first model that has what it needs and takes the data; else skip."""
     with skipping():
         from ganbench import registry
         from ganbench.suite import read_suite
@@ -24,9 +24,12 @@ def ready(name: str, device: str) -> tuple[Any, Any]:
         metric = registry.metrics.get(name)
         still, moving = ({m.split("@")[0] for m in read_suite(s).metrics} for s in ("digits", "video-digits"))
         able = [model for model in names()["models"] if metric.ability in registry.models.get(model).abilities]
-    if not able:
-        raise NotImplementedError(f"no model can {metric.ability}")
-    return metric, evidence(able[0], device, "video-digits" if name in moving - still else "digits")
+    for model in able:
+        try:
+            return metric, evidence(model, device, "video-digits" if name in moving - still else "digits")
+        except NotImplementedError:  # images instead of sequences, say
+            continue
+    raise NotImplementedError(f"no model can {metric.ability}")
 
 
 def compute(name: str, device: str) -> None:
