@@ -60,7 +60,7 @@ class StateSpace(GraphicalGAN):
         super().__init__(data, config)
         self.config: Config = config
         if data.frames < 2:
-            raise ValueError(f"{self.name} needs sequences of at least 2 frames, got shape {data.shape}")
+            raise ValueError(f"this game needs sequences of at least 2 frames, got shape {data.shape}")
         label = ("class",) if self.league == "conditional" else ()
         if label and not data.classes:
             raise ValueError("a conditional game needs data with classes")
@@ -95,7 +95,7 @@ class StateSpace(GraphicalGAN):
             "v": Transition(config.state, config.hidden),
             "x": Joined(backbone.make_generator(inputs, frame)),
         }
-        self.play_on(graph, p, q)
+        self.play_on(graph, p, q, config.recognition)
 
     def make_critic(self, factor: Sequence[str]) -> nn.Module:
         """Return a network from the variables of a factor to logits, of all variables the chosen rival."""
@@ -121,12 +121,9 @@ class StateSpace(GraphicalGAN):
     def assemble(self, values: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([values[frame] for frame in self.frames], 1)
 
-    def _recognised(self, x: Tensor, y: Tensor | None) -> Values:
-        return self.recognise(self.observe(x, {} if y is None else {"y": y}), {})[0]
-
     def transfer(self, x: Tensor, noise: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
         """Return sequences (n, *shape) with the states of x and all else drawn: the paper's motion analogy."""
-        known = self._recognised(x, y)
+        known = self.recognised(x, y)
         return self.assemble(self.generate(noise, {state: known[state] for state in self.states}))
 
     def extrapolate(self, noise: Mapping[str, Tensor], frames: int) -> Tensor:
@@ -142,10 +139,6 @@ class StateSpace(GraphicalGAN):
         made = self.p["x"](torch.cat(states[:frames]), *(value.repeat(frames, 1) for value in still))
         return made.unflatten(0, (frames, -1)).transpose(0, 1)
 
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the sequences generated from what is recognised of x, given the classes y in that league."""
-        return self.render(self._recognised(x, y))
-
 
 class GraphicalGANStateSpace(StateSpace):
     """GAN of sequences with a content h and a state v that moves: v_t -> v_t+1, (v_t, h) -> x_t. Li et al. 2018.
@@ -159,7 +152,7 @@ class GraphicalGANStateSpace(StateSpace):
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the recognised h, v_1, ..., v_T side by side, (n, content + T state)."""
-        known = self._recognised(x, None)
+        known = self.recognised(x)
         return torch.cat([known[name] for name in ("h", *self.states)], 1)
 
     def decode(self, codes: Tensor) -> Tensor:

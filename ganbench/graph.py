@@ -6,11 +6,13 @@ algorithm judges one by one. Li et al. 2018 (Graphical-GAN).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ganbench.registry import UserError, suggest
+from ganbench.waves import Step
 
 Recognition = Literal["mean-field", "inverse", "forward", "both"]
 
@@ -35,18 +37,22 @@ class Node:
     draw: str = ""
     recogniser: str = ""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.parents, str):
+            raise UserError(f"node '{self.name}': parents are a tuple of names, got '{self.parents}'; add a comma")
+        if len(set(self.parents)) < len(self.parents):
+            raise UserError(f"node '{self.name}' names a parent twice; name each once")
+        for name in (self.name, self.net or self.name):
+            if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name == "y":
+                raise UserError(
+                    f"node '{self.name}': '{name}' cannot be a name; use letters, digits, - and _, and not y,"
+                    " which is the labels' name among the random numbers"
+                )
+
     @property
     def key(self) -> str:
         """Name of the network that generates it."""
         return self.net or self.name
-
-
-class Step(NamedTuple):
-    """One variable is drawn, by the network `net`, given the values of others; "" is one that it lacks."""
-
-    name: str
-    givens: tuple[str, ...]
-    net: str
 
 
 class Graph:
@@ -67,7 +73,7 @@ class Graph:
                 raise UserError(f"graph: two nodes are called '{node.name}'; give each its own name")
             for parent in node.parents:
                 if parent not in names:
-                    raise suggest(f"parent of node '{node.name}'", parent, names)
+                    raise suggest(f"parent of {node.name}:", parent, names)
         self.nodes = {node.name: node for node in _sorted(nodes)}
         self.observed = tuple(name for name, node in self.nodes.items() if node.observed)
         self.latent = tuple(name for name in self.nodes if name not in self.observed)
@@ -107,8 +113,8 @@ class Graph:
         Args:
             kind: "mean-field": each given what is observed of its Markov blanket, or all observed if nothing is
                 (eq. 4 of the paper); "inverse": children first, each given what is known of its blanket by then
-                (eq. 5); "forward": the same, parents first; "both": as "inverse", after which each is drawn anew,
-                parents first, given its whole blanket.
+                (eq. 5); "forward": the same, parents first; "both": as "inverse" up to the last, after which all
+                are drawn, parents first, given their whole blankets.
 
         Steps of one network are given the same roles, e.g. class, previous and next state, frame: first other
         parents of children, then parents, then children. The last state lacks the next one.
@@ -122,7 +128,7 @@ class Graph:
             known.add(name)
         if kind == "both":
             again = [self._step(name, known, ()) for name in self.latent]
-            steps += [step._replace(net=f"{step.net} again") for step in again]
+            steps = [*steps[:-1], *again[:1], *(step._replace(net=f"{step.net} again") for step in again[1:])]
         return self._aligned(steps)
 
     def _step(self, name: str, known: Iterable[str], default: Sequence[str]) -> Step:
@@ -173,38 +179,6 @@ class Graph:
         alone = [(n,) for n in self.latent if not self.nodes[n].parents and len(self.children(n)) > 1]
         alone = [root for root in alone if set(self.children(*root)) <= set(self.observed)]
         return (*alone, *sorted(families, key=lambda family: family[0] in self.observed))
-
-
-def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...], ...]:
-    """Return the steps in groups that one call of a network can take at once, each after what it is given.
-
-    Args:
-        steps: in an order in which they can be taken one by one; a variable may be drawn twice.
-        known: variables whose values are there before.
-    """
-    pending, done, groups = list(steps), set(known), []
-    while pending:
-        written: set[str] = set()  # by earlier steps that are still pending
-        read: set[str] = set()
-        ready = []
-        for step in pending:
-            if (
-                set(step.givens) - {""} <= done
-                and not written & {step.name, *step.givens}
-                and step.name not in read
-            ):
-                ready.append(step)
-            written.add(step.name)
-            read |= set(step.givens)
-        nets = list(dict.fromkeys(step.net for step in ready))
-        whole = [net for net in nets if all(step in ready for step in pending if step.net == net)]
-        chosen = (whole or nets)[0]
-        group = [step for step in ready if step.net == chosen]
-        group = [step for step in group if [*map(bool, step.givens)] == [*map(bool, group[0].givens)]]
-        groups.append(tuple(group))
-        done |= {step.name for step in group}
-        pending = [step for step in pending if step not in group]
-    return tuple(groups)
 
 
 def check_networks(side: str, networks: Iterable[str], steps: Sequence[Step]) -> None:

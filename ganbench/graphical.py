@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ganbench.conditionals import Joint
 from ganbench.game import Adam, Config, Count, Facts, Game, Law, NonNegative, Normal, Player
-from ganbench.graph import Graph, Recognition, Step, check_networks, waves
+from ganbench.graph import Graph, Recognition, check_networks
 from ganbench.losses import pair_critic, pair_generator
+from ganbench.registry import UserError
+from ganbench.waves import parts, take, waves
 
 Values = dict[str, Tensor]
 
@@ -24,8 +26,6 @@ class GraphicalConfig(Config):
 
     algorithm: Literal["local", "global"] = "local"
     "one critic for every factor of the graph, or one for all variables together"
-    recognition: Recognition = "inverse"
-    "what each latent variable is recognised from: see `Graph.recognition`"
     joint: Count = 512
     "width of the critics' layers that see latent variables"
     critic_noise: NonNegative = 0.0
@@ -51,7 +51,13 @@ class GraphicalGAN(Game):
         super().__init__(data, config)
         self.config: GraphicalConfig = config
 
-    def play_on(self, graph: Graph, p: Mapping[str, nn.Module], q: Mapping[str, nn.Module | str]) -> None:
+    def play_on(
+        self,
+        graph: Graph,
+        p: Mapping[str, nn.Module],
+        q: Mapping[str, nn.Module | str],
+        recognition: Recognition = "inverse",
+    ) -> None:
         """Take a graph and its networks, named by a node or by the `net` of several, and make the critics.
 
         Networks are called as `ganbench.conditionals` says, with None for what a step lacks. In "both" recognition
@@ -63,26 +69,28 @@ class GraphicalGAN(Game):
             q: what recognises each latent node: a network, or the name of a method of this game, which declares
                 what it needs to be drawn as `<name>_law`. Without a draw it returns the centre of its law. What is
                 discrete and not relaxed comes with its log-probability (n,), for REINFORCE.
+            recognition: what each latent variable is recognised from, see `Graph.recognition`.
 
         Raises:
-            UserError: a network is missing, or belongs to nothing.
+            UserError: a network is missing or belongs to nothing, or what is recognised has another shape.
         """
-        generation = graph.generation
-        recognition = graph.recognition(self.config.recognition)
+        generation, backwards = graph.generation, graph.recognition(recognition)
         check_networks("p", p, generation)
-        check_networks("q", q, recognition)
+        check_networks("q", q, backwards)
+        if "x" not in graph.observed and type(self).observe is GraphicalGAN.observe:
+            raise UserError(f"{type(self).__name__}: no observed node is called x; rename it or define observe")
         self.graph = graph
-        self._generation, self._recognition = waves(generation, ()), waves(recognition, graph.observed)
+        self._generation, self._recognition = waves(generation, ()), waves(backwards, graph.observed)
         self.p = nn.ModuleDict(p)
         self.q = nn.ModuleDict({net: module for net, module in q.items() if isinstance(module, nn.Module)})
         self._methods = {net: method for net, method in q.items() if isinstance(method, str)}
         # With all variables in one factor the local algorithm is the global one.
         local = self.config.algorithm == "local"
-        self.factors = graph.factors if local else (tuple(reversed(graph.nodes)),)
+        whole = next((f for f in graph.factors if len(f) == len(graph.nodes)), tuple(reversed(graph.nodes)))
+        self.factors = graph.factors if local else (whole,)
         self._judged: dict[str, list[tuple[str, ...]]] = {}  # critic -> its factors
         for factor in self.factors:
             self._judged.setdefault(graph.nodes[factor[0]].key if local else "all", []).append(factor)
-        self._drawn = [name for name in graph.nodes if name in graph.latent or not graph.nodes[name].parents]
         self.sizes = self._sizes()
         self.critics = nn.ModuleDict({key: self.make_critic(mine[0]) for key, mine in self._judged.items()})
 
@@ -92,7 +100,14 @@ class GraphicalGAN(Game):
         with torch.no_grad():
             self.eval()
             values = self.generate(draws, {})
+            known, _ = self.recognise({name: values[name] for name in self.graph.observed}, {})
             self.train()
+        for name, value in values.items():
+            if known[name].shape != value.shape:
+                made, found = tuple(value.shape[1:]), tuple(known[name].shape[1:])
+                raise UserError(
+                    f"{type(self).__name__}: {name} has shape {made} in p and {found} in q; make them one"
+                )
         return {name: tuple(value.shape[1:]) for name, value in values.items()}
 
     def make_critic(self, factor: Sequence[str]) -> nn.Module:
@@ -137,7 +152,7 @@ class GraphicalGAN(Game):
             wave = tuple(step for step in wave if step.name not in values)
             if wave:
                 draws = [noise.get(self.graph.nodes[step.name].draw or step.name) for step in wave]
-                values |= _split(wave, _call(self.p[wave[0].net], wave, values, draws))
+                values |= parts(wave, take(self.p[wave[0].net], wave, values, draws))
         return values
 
     def recognise(
@@ -153,26 +168,29 @@ class GraphicalGAN(Game):
         for wave in self._recognition:
             net = wave[0].net
             draws = [noise.get(f"{net} of {step.name}") for step in wave]
-            out = _call(
+            out = take(
                 getattr(self, self._methods[net]) if net in self._methods else self.q[net], wave, values, draws
             )
             if isinstance(out, tuple):
                 out, own = out
                 own = own.unflatten(0, (len(wave), -1)).sum(0)
                 score = own if score is None else score + own
-            values |= _split(wave, out)
+            values |= parts(wave, out)
         return values, score
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.assemble(self.generate(noise, {}))
 
     def share(self, noise: Mapping[str, Tensor]) -> Values:
-        values = self.generate(noise, {})
-        return {"fake": self.assemble(values), **{f"p {name}": values[name] for name in self._drawn}}
+        return {f"p {name}": value for name, value in self.generate(noise, {}).items()}
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Return the data generated from the centres of their recognised variables, (n, *shape)."""
-        return self.render(self.recognise(self.observe(x, {}), {})[0])
+    def recognised(self, x: Tensor, y: Tensor | None = None) -> Values:
+        """Return all variables of data (n, *shape), of classes y in that league, latent ones at their centres."""
+        return self.recognise(self.observe(x, {} if y is None else {"y": y}), {})[0]
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the data generated from what is recognised of x, of classes y in that league, (n, *shape)."""
+        return self.render(self.recognised(x, y))
 
     def render(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return the data (n, *shape) generated from latent variables; what is observed of data is not used."""
@@ -201,8 +219,7 @@ class GraphicalGAN(Game):
 
     def _sides(self, x: Tensor, noise: Mapping[str, Tensor]) -> tuple[Values, Values, Values, Tensor | None]:
         """Return the logits of both sides, the recognised variables, and the score of what is discrete in them."""
-        # The order matters: roots that `observe` takes from real labels are others in generated data.
-        made = {**self.observe(noise["fake"], noise), **{name: noise[f"p {name}"] for name in self._drawn}}
+        made = {name: noise[f"p {name}"] for name in self.graph.nodes}
         known, score = self.recognise(self.observe(x, noise), noise)
         return self.judge("q", known, noise), self.judge("p", made, noise), known, score
 
@@ -231,15 +248,3 @@ class GraphicalGAN(Game):
             error = (self.render(known) - x).square().mean()
             loss = loss + self.config.reconstruction * (error / 4 if self.data.bounded else error)
         return loss
-
-
-def _call(net: Any, wave: Sequence[Step], values: Mapping[str, Tensor], draws: Sequence[Tensor | None]) -> Any:
-    """Return what a network makes of all steps of a wave, one after another along the first axis."""
-    slots = zip(*[step.givens for step in wave], strict=True)
-    inputs = [torch.cat([values[given] for given in slot]) if slot[0] else None for slot in slots]
-    drawn = [draw for draw in draws if draw is not None]
-    return net(*inputs, draw=torch.cat(drawn)) if drawn else net(*inputs)
-
-
-def _split(wave: Sequence[Step], out: Tensor) -> Values:
-    return {step.name: part for step, part in zip(wave, out.chunk(len(wave)), strict=True)}

@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from ganbench.graph import Graph, Node, Step, waves
+from ganbench.graph import Graph, Node
 from ganbench.registry import UserError
+from ganbench.waves import Step, waves
 
 MIXTURE = Graph(Node("k"), Node("h", ("k",)), Node("x", ("h",), observed=True))
 
@@ -52,7 +53,7 @@ def test_state_space_recursions():
     }
     assert givens(graph.recognition("forward"))["v2"] == ("h", "v1", "x2")
     both = graph.recognition("both")
-    assert both[: len(graph.latent)] == graph.recognition("inverse")
+    assert both[: len(graph.latent) - 1] == graph.recognition("inverse")[:-1]
     assert both[-2] == Step("v2", ("h", "v1", "v3", "x2"), "v again")
 
 
@@ -70,9 +71,9 @@ def test_style_graph_gives_the_class_all_it_depends_on():
 
 
 def test_given_labels_are_known_to_recognition_and_make_no_factor_alone():
-    graph = Graph(Node("y", observed=True), Node("z"), Node("x", ("z", "y"), observed=True))
-    assert givens(graph.recognition("inverse")) == {"z": ("y", "x")}
-    assert graph.factors == (("x", "z", "y"),)
+    graph = Graph(Node("c", observed=True), Node("z"), Node("x", ("z", "c"), observed=True))
+    assert givens(graph.recognition("inverse")) == {"z": ("c", "x")}
+    assert graph.factors == (("x", "z", "c"),)
 
 
 def test_mean_field_falls_back_on_all_that_is_observed():
@@ -137,7 +138,7 @@ def test_waves_do_not_overwrite_what_is_still_to_be_read():
             "node 'b' is a leaf that nobody observes",
         ),
         (
-            [Node("z"), Node("x", ("z",), True, net="n"), Node("y", observed=True, net="n")],
+            [Node("z"), Node("x", ("z",), True, net="n"), Node("w", observed=True, net="n")],
             "net 'n' have different numbers of parents",
         ),
     ],
@@ -146,6 +147,20 @@ def test_bad_graphs_are_refused_in_one_line(nodes, message):
     with pytest.raises(UserError) as error:
         Graph(*nodes)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x", "z"), "add a comma"),
+        (("x", ("z", "z")), "names a parent twice"),
+        (("y",), "cannot be a name"),
+        (("a.b",), "cannot be a name"),
+    ],
+)
+def test_bad_nodes_are_refused_in_one_line(arguments, message):
+    with pytest.raises(UserError, match=message):
+        Node(*arguments)
 
 
 def test_longer_cycles_are_named_whole():

@@ -238,13 +238,13 @@ def test_verdicts_count_real_above_zero_and_generated_below():
         for key, bias in (("x", 1.0), ("h", 0.0)):  # one that says real to everything, one that says nothing
             *_, last = (layer for layer in game.critics[key].modules() if isinstance(layer, nn.Linear))
             last.bias.fill_(bias)
-    noise = {k: v for k, v in noise_of(game, 6).items() if not k.startswith("p ") and k != "fake"}
+    noise = {k: v for k, v in noise_of(game, 6).items() if not k.startswith("p ")}
     verdicts = game.discriminate(X, noise)
     assert {key: right.tolist() for key, right in verdicts.items()} == {"x": [0.5] * 6, "h": [0.5] * 6}
     sharp = mixture()
     noise = noise_of(sharp, 6)
     q = sharp.judge("q", sharp.recognise({"x": X}, noise)[0], noise)
-    p = sharp.judge("p", {"x": noise["fake"], "h": noise["p h"], "k": noise["p k"]}, noise)
+    p = sharp.judge("p", {"x": noise["p x"], "h": noise["p h"], "k": noise["p k"]}, noise)
     right = sharp.discriminate(X, noise)
     for key in ("x", "h"):
         pair = q[key][0], p[key][0]
@@ -262,6 +262,7 @@ class Chain(GraphicalGAN):
             Graph(*nodes),
             {"h": Root(Normal(2)), "e": Root(Normal(1)), "x": Joined(nn.Linear(3, 3))},
             {"h": Joined(nn.Linear(6, 2)), "e": nn.Linear(3, 1)},
+            recognition="mean-field",
         )
 
     def observe(self, x, noise):
@@ -272,8 +273,7 @@ class Chain(GraphicalGAN):
 
 
 def test_tied_networks_in_one_call_equal_single_calls():
-    config = replace(SMALL, recognition="mean-field")
-    game = Chain(Facts("points", (6,), 0, torch.zeros(6)), config).double()
+    game = Chain(Facts("points", (6,), 0, torch.zeros(6))).double()
     noise = noise_of(game, 5)
     values = game.generate(noise, {})
     for t in (1, 2):
@@ -292,6 +292,77 @@ def test_networks_that_miss_or_belong_to_nothing_are_named():
         Pair(IMAGES, q={})
     with pytest.raises(UserError, match="q has a network 'y' that draws nothing"):
         Pair(IMAGES, q={"z": nn.Linear(1, 1), "y": nn.Linear(1, 1)})
+
+
+class Leaf(GraphicalGAN):
+    """A code with two observed children, one of which the data do not show."""
+
+    def __init__(self, data: Facts, config: GraphicalConfig = SMALL) -> None:
+        super().__init__(data, config)
+        net = config.backbone
+        self.play_on(
+            Graph(Node("h"), Node("x", ("h",), observed=True), Node("level", ("h",), observed=True)),
+            {"h": Root(Normal(4)), "x": net.make_generator(4, data.shape), "level": nn.Linear(4, 1)},
+            {"h": Joined(nn.Linear(65, 4))},
+        )
+
+    def observe(self, x, noise):
+        return {"x": x, "level": x.mean((1, 2, 3))[:, None]}
+
+
+def test_every_generated_variable_is_judged_as_it_was_generated():
+    game = Leaf(IMAGES).double()
+    noise = noise_of(game, 6)
+    assert torch.equal(noise["p level"], game.p["level"](noise["h"]))
+    found = gradient(game, game.model_loss(X, noise))
+    assert found["p.level.weight"] > 0
+
+
+def test_any_lone_factor_of_all_variables_is_the_global_loss():
+    class TwoRoots(GraphicalGAN):
+        def __init__(self, data: Facts, config: GraphicalConfig = SMALL) -> None:
+            super().__init__(data, config)
+            net = config.backbone
+            self.play_on(
+                Graph(Node("a"), Node("b"), Node("x", ("a", "b"), observed=True)),
+                {"a": Root(Normal(2)), "b": Root(Normal(3)), "x": Joined(net.make_generator(5, data.shape))},
+                {"b": net.make_encoder(data.shape, 3), "a": Joint(net, [(3,), data.shape], (6,), (6,), outputs=2)},
+            )
+
+    local, whole = TwoRoots(IMAGES).double(), TwoRoots(IMAGES, replace(SMALL, algorithm="global")).double()
+    assert local.factors == whole.factors == (("x", "a", "b"),)
+    whole.load_state_dict({k.replace("critics.x.", "critics.all."): v for k, v in local.state_dict().items()})
+    noise = noise_of(local, 6)
+    assert local.critics_loss(X, noise).item() == whole.critics_loss(X, noise).item()
+
+
+class Both(GraphicalGAN):
+    """A chain of two latent variables that is recognised twice."""
+
+    def __init__(self, data: Facts, config: GraphicalConfig = SMALL) -> None:
+        super().__init__(data, config)
+        net = config.backbone
+        self.play_on(
+            Graph(Node("a"), Node("b", ("a",)), Node("x", ("b",), observed=True)),
+            {"a": Root(Normal(2)), "b": nn.Linear(2, 3), "x": net.make_generator(3, data.shape)},
+            {
+                "b": net.make_encoder(data.shape, 3),
+                "a": nn.Linear(3, 2),
+                "b again": Joint(net, [(2,), data.shape], (6,), (6,), outputs=3),
+            },
+            recognition="both",
+        )
+
+
+def test_both_recognitions_use_every_network():
+    game = Both(IMAGES).double()
+    found = gradient(game, game.model_loss(X, noise_of(game, 6)))
+    assert all(value > 0 for name, value in found.items() if name.startswith("q."))
+
+
+def test_shapes_that_differ_between_the_sides_are_named():
+    with pytest.raises(UserError, match=r"z has shape \(4,\) in p and \(5,\) in q"):
+        Pair(IMAGES, q={"z": SMALL.backbone.make_encoder(IMAGES.shape, 5)})
 
 
 def test_two_images_need_a_critic_of_their_own():
