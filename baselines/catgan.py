@@ -145,19 +145,17 @@ class CatGAN(Game):
         Player("generator", nets=("G",), optimiser=Adam(2e-4, (0.5, 0.999))),
     )
     variants = {"catgan": {}, "catgan-2016": {"backbone": DENSE}, "catgan-conv": CONV}
-    published = {
-        "catgan-2016": (
+    published = dict.fromkeys(
+        ("catgan", "catgan-2016"),
+        (
             Published(
-                "mnist",
-                "cluster-purity",
-                0.903,
-                math.nan,
+                *("mnist", "cluster-purity", 0.903, math.nan),
                 "Springenberg 2016, unsupervised PI-MNIST, also in Dilokthanakul et al. 2016, Table 1",
                 comparable=False,
                 note="majority vote, K = 20, error 9.70 %; its images and number of runs are not known here",
             ),
-        )
-    }
+        ),
+    )
 
     def __init__(self, data: Facts, config: Config = Config()) -> None:
         super().__init__(data, config)

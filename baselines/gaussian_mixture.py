@@ -36,8 +36,8 @@ class GaussianMixture(Game):
                 0.6833,
                 0.0021,
                 "Li et al. 2018, Table 1, row GMM; +- is over runs",
-                comparable=False,
                 note="form of the covariances and number of iterations not stated; K = 30 by the released code",
+                protocol="K=30",
             ),
         )
     }

@@ -38,8 +38,8 @@ OTHER = "convolutional networks and 200,000 rounds there; "
 
 def _published(accuracy: float, spread: float, error: float, other: str = "") -> tuple[Published, ...]:
     return (
-        Published("mnist", "exemplar-accuracy-test", accuracy, spread, SOURCE, note=other + NOTE),
-        Published("mnist", "reconstruction-mse", error, 0.001, SOURCE, note=other + "split not stated"),
+        Published("mnist", "exemplar-accuracy-test", accuracy, spread, SOURCE, note=other + NOTE, protocol="K=30"),
+        Published("mnist", "reconstruction-mse", error, 0.001, SOURCE, note=other + "K = 30, split not stated"),
     )
 
 

@@ -61,8 +61,9 @@ class InfoGAN(Game):
         Player("generator", nets=("G",), optimiser=Adam(1e-3, (0.5, 0.999))),
     )
     variants = {"infogan": {}, "infogan-2016": RELEASED}
-    published = {
-        "infogan-2016": (
+    published = dict.fromkeys(
+        ("infogan", "infogan-2016"),
+        (
             Published(
                 "mnist",
                 "cluster-accuracy",
@@ -73,8 +74,8 @@ class InfoGAN(Game):
                 note="an error of about 5 % in the text, no table; how categories were matched to digits, "
                 "on which images, and over how many runs is not said",
             ),
-        )
-    }
+        ),
+    )
 
     def __init__(self, data: Facts, config: Config = Config()) -> None:
         super().__init__(data, config)

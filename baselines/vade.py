@@ -76,8 +76,9 @@ class VaDE(Game):
             )
         },
     }
-    published = {
-        "vade-2017": (
+    published = dict.fromkeys(
+        ("vade", "vade-2017"),
+        (
             Published(
                 "mnist",
                 "cluster-accuracy",
@@ -87,8 +88,8 @@ class VaDE(Game):
                 comparable=False,
                 note="the best run; trained and scored on all 70,000 images with the best map",
             ),
-        )
-    }
+        ),
+    )
 
     def __init__(self, data: Facts, config: Config = Config()) -> None:
         super().__init__(data, config)

@@ -108,6 +108,7 @@ class Published:
         source: paper, table, and what the +- means.
         comparable: whether protocol and scale are those of our metric.
         note: what differs.
+        protocol: text that the protocol of our number has, e.g. "K=30"; other numbers are none to compare with.
     """
 
     dataset: str
@@ -117,6 +118,7 @@ class Published:
     source: str
     comparable: bool = True
     note: str = ""
+    protocol: str = ""
 
 
 class Game(nn.Module):

@@ -67,7 +67,7 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
 
     Args:
         rows: score rows.
-        reported: published numbers, with columns model, dataset, metric, value, error, source, comparable, note.
+        reported: published numbers, with the columns of `ganbench.publish.REPORTED`.
 
     Returns:
         Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, mean, low, high (95 %
@@ -230,13 +230,14 @@ def _settle(count: Callable[[int], int], found: int) -> int:
 
 
 def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFrame:
-    """Put published numbers of the same model, dataset and metric beside ours."""
-    if reported is None or reported.empty:
-        reported = pd.DataFrame(
-            columns=["model", "dataset", "metric", "value", "error", "source", "comparable", "note"]
-        )
-    extra = reported.rename(columns={"value": "published", "error": "published_error"})
-    merged = frame.merge(extra, how="left", on=["model", "dataset", "metric"])
+    """Put numbers printed for the same model, dataset and metric beside ours, where our protocol fits."""
+    keys = ["model", "dataset", "metric"]
+    if reported is None:
+        reported = pd.DataFrame(columns=[*keys, "value", "error", "source", "comparable", "note", "protocol"])
+    extra = reported.rename(columns={"value": "published", "error": "published_error", "protocol": "asked"})
+    pairs = frame[[*keys, "protocol"]].drop_duplicates().merge(extra, on=keys)
+    fits = [line.asked in line.protocol for line in pairs.itertuples()]
+    merged = frame.merge(pairs.loc[fits].drop(columns="asked"), how="left", on=[*keys, "protocol"])
     merged["published"] = pd.to_numeric(merged["published"])
     merged["gap"] = (merged["mean"] - merged["published"]).where(merged["comparable"].eq(True))
     return merged
@@ -244,7 +245,6 @@ def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.Dat
 
 def read_reported(folder: Path) -> pd.DataFrame:
     """Return the published numbers kept in results/reported.csv; UserError if the file is missing."""
-    path = folder / "reported.csv"
-    if not path.is_file():
+    if not (path := folder / "reported.csv").is_file():
         raise UserError(f"'{path}' is missing; make it with ganbench publish")
-    return pd.read_csv(path, keep_default_na=True).fillna({"note": ""})
+    return pd.read_csv(path, keep_default_na=True).fillna({"note": "", "protocol": ""})

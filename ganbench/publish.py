@@ -16,7 +16,7 @@ from ganbench.suite import Suite, expand
 
 # In a README: <!-- leaderboard SCORES METRIC,METRIC --> table <!-- end leaderboard -->
 BLOCK = re.compile(r"(<!-- leaderboard (\S+) (\S+) -->\n).*?(<!-- end leaderboard -->)", re.DOTALL)
-REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note"]
+REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note", "protocol"]
 
 
 def reported() -> pd.DataFrame:

@@ -65,7 +65,7 @@ def board(*rows: list[dict[str, object]] | dict[str, object], **options: pd.Data
 def published(**other: object) -> pd.DataFrame:
     """Return one published number."""
     line = {"model": "a", "dataset": "d", "metric": "fid", "value": 2.5, "error": math.nan}
-    return pd.DataFrame([{**line, "source": "Table 1", "comparable": True, "note": "", **other}])
+    return pd.DataFrame([{**line, "source": "Table 1", "comparable": True, "note": "", "protocol": "", **other}])
 
 
 def test_mean_and_interval() -> None:
@@ -192,6 +192,13 @@ def test_published_number_joins_equal_model_dataset_and_metric_only() -> None:
     for column in ("model", "dataset", "metric"):
         line = board(seeds("a", [1.0, 2.0, 3.0]), reported=published(**{column: "other"})).loc["a"]
         assert math.isnan(line["published"]) and math.isnan(line["gap"])
+
+
+def test_published_number_may_ask_for_a_protocol() -> None:
+    """Thirty clusters are not compared with ten."""
+    ours = [seed | {"protocol": "v1; K=30; test"} for seed in seeds("a", [1.0, 2.0, 3.0])]
+    assert board(ours, reported=published(protocol="K=30")).loc["a", "gap"] == -0.5
+    assert math.isnan(board(ours, reported=published(protocol="K=10")).loc["a", "published"])
 
 
 def test_number_that_cannot_be_compared_has_no_gap() -> None:
