@@ -173,6 +173,10 @@ class RunEvidence:
             again = [encode(decode(part)) for part in codes]
         return torch.cat(codes).double(), torch.cat(again).double()
 
+    @property
+    def critic_noise(self) -> float:
+        return float(getattr(self.game.config, "critic_noise", 0.0))
+
     def verdicts(self, split: Split) -> dict[str, Tensor]:
         discriminate = cast(Callable[..., dict[str, Tensor]], self.game.discriminate)
         found = []

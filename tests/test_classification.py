@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganbench import registry
+from ganbench import datasets, registry
 from ganbench.evidence import CHUNK, RunEvidence
 from ganbench.features import Extractor, register
 from ganbench.game import Config, Game, Uniform
@@ -17,6 +17,7 @@ from ganbench.metrics import Features
 from ganbench.metrics.classification import hits
 from ganbench.reference import Reference
 from ganbench.registry import UserError
+from ganbench.suite import RunSpec
 
 
 @dataclass(eq=False)
@@ -44,6 +45,22 @@ class FakeEvidence:
 
 def score(name: str, evidence: object):
     return registry.metrics.get(name).compute(evidence, "blind")
+
+
+@pytest.mark.parametrize("model", ["graphical-gan-mixture", "3dcnn"])
+def test_noise_of_critics_is_part_of_the_protocol(model):
+    name = "moving-digits" if model == "3dcnn" else "digits"
+    data = datasets.load(name)
+    backbone = {"kind": "mlp", "generator": [12], "critic": [10]}
+    found = []
+    for level in (0.0, 0.3):
+        settings = registry.models.get(model).settings(backbone, {"critic_noise": level})
+        game = registry.models.get(model).build(data.facts, settings, 0).eval()
+        spec = RunSpec("t", 1, "t", name, model, settings, 0, rounds=1, batch=1, ema=0.0, samples=20)
+        found.append(score("critic-accuracy", RunEvidence(game, spec, Reference(data))).protocol)
+    assert [text.split("; ")[-1] for text in found] == [
+        f"noise of {level} on what they see" for level in ("0", "0.3")
+    ]
 
 
 def answers(right: int, wrong: int, classes: int = 4) -> tuple[Tensor, Tensor]:

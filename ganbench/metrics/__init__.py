@@ -90,6 +90,10 @@ class Evidence(Protocol):
         Both (n, d) float64.
         """
 
+    @property
+    def critic_noise(self) -> float:
+        """Level of the noise on all that the run's critics see, 0 if the model has no such setting."""
+
     def verdicts(self, split: Split) -> dict[str, Tensor]:
         """Return critic -> (n,) float64: share of its verdicts on a real and a generated item that are right."""
 

@@ -84,16 +84,18 @@ def _critic_accuracy(evidence: Evidence, extractor: str) -> Score:
     verdicts = evidence.verdicts("test")
     mean = torch.stack(list(verdicts.values())).mean(0)
     each = ", ".join(f"{critic} {float(right.mean()):.3f}" for critic, right in verdicts.items())
-    return average(
-        mean, f"{len(mean)} test and as many generated items; mean over critics, noise as in training", each
+    protocol = (
+        f"{len(mean)} test and as many generated items; mean over critics;"
+        f" noise of {evidence.critic_noise:g} on what they see"
     )
+    return average(mean, protocol, each)
 
 
 register(
     Metric(
         "critic-accuracy",
         1,
-        "share of right verdicts of the critics of a graph's factors, .5 if they are at a loss; each in `detail`",
+        "share of right verdicts of a graph's critics, each in `detail`: to watch training, no quality",
         "discriminate",
         "lower",
         "no",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,20 +47,17 @@ def motion_errors(corners: Tensor, view: Moving) -> Tensor:
     return torch.cat(errors).unflatten(0, (len(places), -1)) * view.room
 
 
-def near_edges(corners: Tensor, view: Moving) -> Tensor:
-    """Return which of the runs of four frames start less than a step from an edge, bool (n, frames - 2)."""
-    start = corners[:, : 1 - RUN].double() / view.room
-    return (torch.minimum(start, 1 - start) < view.speed).any(2)
+def visible(brightness: Tensor, whole: Tensor, least: float) -> Tensor:
+    """Return the share of frames in which a digit is bright and stands out, (n,) float64.
 
-
-def visible(brightness: Tensor, least: float) -> Tensor:
-    """Return the share of frames with half the brightness of the first one and half the least, (n,) float64.
+    Its window must be half as bright as in the first frame, as the least, and as the whole frame.
 
     Args:
         brightness: of the window around the digit, (n, frames).
+        whole: brightness of the whole frame, (n, frames).
         least: brightness of the dimmest real digit.
     """
-    bound = brightness[:, :1].clamp(min=least) / 2
+    bound = torch.maximum(brightness[:, :1].clamp(min=least), whole) / 2
     return (brightness >= bound).double().mean(1)
 
 
@@ -76,20 +72,13 @@ def _law(view: Moving) -> str:
     return f"runs of {RUN} frames, steps of {step:g} pixels, nearest of {DIRECTIONS} directions; float64"
 
 
-def _motion(evidence: Evidence, extractor: str, edges: bool) -> Score:
+def _motion(evidence: Evidence, extractor: str) -> Score:
     view = _moving(evidence)
     corners = located(evidence.fake(), view)
     errors = motion_errors(corners, view)
     steps = corners.double().diff(dim=1).norm(dim=2).mean()
     protocol = f"{len(corners)} generated sequences of {corners.shape[1]} frames; {_law(view)}"
     detail = f"mean distance between frames {float(steps):.3g} pixels"
-    if edges:
-        chosen = near_edges(corners, view)
-        protocol += "; those that start less than a step from an edge"
-        if not bool(chosen.any()):
-            return Score(math.nan, math.nan, 0, protocol, "no digit comes near an edge")
-        some = chosen.any(1)
-        return average(((errors * chosen).sum(1)[some] / chosen.sum(1)[some]), protocol, detail)
     return average(errors.mean(1), protocol, detail)
 
 
@@ -107,12 +96,13 @@ def _visible(evidence: Evidence, extractor: str) -> Score:
     frames, made = content(evidence, sequences)
     real, _ = content(evidence, evidence.real("test")[:, :1])
     brightness = frames.double().sum((1, 2, 3)).unflatten(0, sequences.shape[:2])
+    whole = sequences.double().sum((2, 3, 4))
     least = float(real.double().sum((1, 2, 3)).min())
     protocol = (
-        f"{len(sequences)} sequences extrapolated to {LONG} frames; {made}; half as bright as in the first frame"
-        f" and as the dimmest of {len(real)} test digits; float64"
+        f"{len(sequences)} sequences extrapolated to {LONG} frames; {made}; half as bright as in the first frame,"
+        f" as the dimmest of {len(real)} test digits and as the whole frame; float64"
     )
-    return average(visible(brightness, least), protocol)
+    return average(visible(brightness, whole, least), protocol)
 
 
 register(
@@ -124,19 +114,7 @@ register(
         "lower",
         "no",
         "pixels",
-        partial(_motion, edges=False),
-    )
-)
-register(
-    Metric(
-        "bounce-error",
-        1,
-        "motion error of what starts less than a step from an edge",
-        "sample",
-        "lower",
-        "no",
-        "pixels",
-        partial(_motion, edges=True),
+        _motion,
     )
 )
 register(
@@ -155,7 +133,7 @@ register(
     Metric(
         "extrapolation-visible",
         1,
-        f"share of {LONG} frames in which the digit is whole and bright",
+        f"share of {LONG} frames in which a bright digit holds half of all light",
         "extrapolate",
         "higher",
         "no",

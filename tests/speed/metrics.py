@@ -26,7 +26,8 @@ def ready(name: str, device: str) -> tuple[Any, Any]:
         able = [model for model in names()["models"] if metric.ability in registry.models.get(model).abilities]
     for model in able:
         try:
-            return metric, evidence(model, device, "video-digits" if name in moving - still else "digits")
+            sequences = name in moving - still or metric.ability == "predict"
+            return metric, evidence(model, device, "video-digits" if sequences else "digits")
         except NotImplementedError:  # images instead of sequences, say
             continue
     raise NotImplementedError(f"no model can {metric.ability}")
