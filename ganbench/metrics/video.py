@@ -133,7 +133,7 @@ register(
     Metric(
         "identity-consistency",
         1,
-        "share of frames whose digit has the class of the first; black or noise frames have, too",
+        "share of frames whose digit has the class of the first; black frames or noise may, too",
         "sample",
         "higher",
         "logits",
