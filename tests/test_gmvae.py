@@ -285,6 +285,6 @@ def test_vectors_are_refused(name):
 def test_published_numbers_name_their_number_of_clusters():
     [entry] = registry.models.get("gmvae-2016").published
     assert (entry.metric, entry.value, entry.error) == ("exemplar-accuracy-test", 0.9277, 0.0160)
-    assert "K = 30" in entry.source and entry.comparable
+    assert "K = 30" in entry.source and entry.protocol == "K=30"
     [entry] = registry.models.get("gmvae-alpha").published
-    assert entry.value == 0.7447 and "K = 10" in entry.source and not entry.comparable
+    assert entry.value == 0.7447 and "K = 10" in entry.source and entry.protocol == "K=10"
