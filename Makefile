@@ -19,7 +19,7 @@ bench: .venv/installed
 
 bench-check: .venv/installed
 	$(BIN)/asv check -E existing
-	$(BIN)/asv run --quick --dry-run -E existing --machine $$($(BIN)/python tests/bench.py machine) --show-stderr
+	$(BIN)/asv run --quick --dry-run -E existing --bench '^((?!torch:cuda).)*$$' --machine $$($(BIN)/python tests/bench.py machine) --show-stderr
 
 bench-history: .venv/installed
 	$(BIN)/asv run --machine $$($(BIN)/python tests/bench.py machine) --skip-existing-commits --show-stderr "$(COMMITS)"
