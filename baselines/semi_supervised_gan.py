@@ -62,9 +62,9 @@ class SemiSupervisedGAN(Game):
     """Classifier with K classes and an implied class "generated"; the generator matches its mean features.
 
     The networks are those of the released MNIST code (openai/improved-gan, feature matching). What differs: the
-    learning rate is 0.001, a third of theirs, with which our generator saturates and the classifier tells its
-    images from real ones without a mistake; the generator's norms have gains, and its step shares the unlabelled
-    batch of the classifier's. The released code evaluates averaged weights: give the budget an `ema`.
+    learning rate is 0.001, a third of theirs, at which our generated images became alike in short runs of one
+    seed; the generator's norms have gains, and its step shares the unlabelled batch of the classifier's. The
+    released code evaluates averaged weights: give the budget an `ema`.
     """
 
     name = "semi-supervised-gan"
