@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.conditionals import Joint
 from ganbench.game import MLP, Adam, Conv, Count, Facts, Game, Law, Normal, Player, Published, UserError
 from ganbench.game import Config as GameConfig
+from ganbench.graphical import Joint
 from ganbench.losses import pair_critic, pair_generator
 
 

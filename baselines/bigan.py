@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from ganbench.conditionals import Joint
 from ganbench.game import MLP, Adam, Count, Facts, Game, Law, NonNegative, Player, Published, Uniform, UserError
 from ganbench.game import Config as GameConfig
+from ganbench.graphical import Joint
 from ganbench.losses import gaussian_prior, pair_critic, pair_generator
 
 

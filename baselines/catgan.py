@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from ganbench.game import MLP, Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
-from ganbench.layers import BatchNorm1d, BatchNorm2d, Critic, Generator, LeakyReLU
-from ganbench.norms import settle_norms
+from ganbench.layers import BatchNorm1d, BatchNorm2d, Critic, Generator, LeakyReLU, settle_norms
 
 SLOPE = 0.1
 

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ganbench.game import Adam, Count, Facts, Game, Law, Normal, Player
 from ganbench.game import Config as GameConfig
-from ganbench.losses import gan_generator_maximum_likelihood, gan_generator_nonsaturating
-from ganbench.ratios import RATIO_LOSSES, reverse_kl
+from ganbench.losses import RATIO_LOSSES, gan_generator_maximum_likelihood, gan_generator_nonsaturating, reverse_kl
 
 # All are means over generated points, of functions of log r with r = p / q.
 COSTS = {

@@ -8,9 +8,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganbench.divergences import divergence
 from ganbench.game import Adam, Count, Facts, Game, Law, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
+from ganbench.losses import divergence
 
 
 @dataclass(frozen=True)

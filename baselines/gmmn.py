@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, linear, mse_lo
 
 from ganbench.game import MLP, SGD, Adam, Count, Facts, Game, Law, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
-from ganbench.kernels import gaussian, mmd
+from ganbench.losses import gaussian, mmd
 
 KEEP = (0.8, 0.5)  # of the encoder's inputs and hidden units while the autoencoder is trained
 

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 from ganbench.game import Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.layers import BatchNorm1d, BatchNorm2d, Generator
-from ganbench.normal import normal_divergence, normal_log_density
+from ganbench.losses import normal_divergence, normal_log_density
 
 
 @dataclass(frozen=True)

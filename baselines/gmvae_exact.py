@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from ganbench.game import MLP, Adam, Count, Facts, Game, Law, Normal, Player, Uniform
 from ganbench.game import Config as GameConfig
-from ganbench.normal import normal_divergence
+from ganbench.losses import normal_divergence
 
 
 @dataclass(frozen=True)

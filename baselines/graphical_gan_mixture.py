@@ -7,10 +7,17 @@ from typing import cast
 
 from torch import Tensor
 
-from ganbench.conditionals import Categorical, Estimator, Mixture, draw_class
 from ganbench.game import Conv, Count, Facts, NonNegative, Positive, Published, Uniform
-from ganbench.graph import Graph, Node
-from ganbench.graphical import GraphicalConfig, GraphicalGAN
+from ganbench.graphical import (
+    Categorical,
+    Estimator,
+    Graph,
+    GraphicalConfig,
+    GraphicalGAN,
+    Mixture,
+    Node,
+    draw_class,
+)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,25 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.conditionals import Categorical, Joined, Root
 from ganbench.game import Adam, Conv, Count, Facts, Normal, Player
-from ganbench.graph import Graph, Node, Recognition
-from ganbench.graphical import GraphicalConfig, GraphicalGAN, Values
+from ganbench.graphical import (
+    Categorical,
+    FramesAndMore,
+    Graph,
+    GraphicalConfig,
+    GraphicalGAN,
+    Joined,
+    Node,
+    Recognition,
+    Root,
+    Transition,
+    Values,
+    WholeCritic,
+    cube,
+    each_frame,
+    stacked_frames,
+)
 from ganbench.layers import one_hot
-from ganbench.sequences import FramesAndMore, Transition, WholeCritic, cube, each_frame, stacked_frames
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,19 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ganbench.conditionals import Categorical, ClassOf, Estimator, Joined, Joint, Mixture
 from ganbench.game import Count, Facts, NonNegative, Positive
-from ganbench.graph import Graph, Node
-from ganbench.graphical import GraphicalConfig, GraphicalGAN
+from ganbench.graphical import (
+    Categorical,
+    ClassOf,
+    Estimator,
+    Graph,
+    GraphicalConfig,
+    GraphicalGAN,
+    Joined,
+    Joint,
+    Mixture,
+    Node,
+)
 
 
 @dataclass(frozen=True)

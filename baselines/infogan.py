@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from ganbench.game import Adam, Conv, Count, Facts, Game, Law, Natural, NonNegative, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
-from ganbench.layers import BatchNorm1d, Critic, LeakyReLU, one_hot
+from ganbench.layers import BatchNorm1d, Critic, LeakyReLU, one_hot, settle_norms
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
-from ganbench.norms import settle_norms
 
 RECOGNISER = 128  # hidden units of Q
 

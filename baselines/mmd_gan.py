@@ -10,8 +10,7 @@ from torch.nn.functional import mse_loss
 
 from ganbench.game import Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, RMSprop, Uniform
 from ganbench.game import Config as GameConfig
-from ganbench.kernels import gaussian, mmd, mmd2, rational_quadratic, squared_distances
-from ganbench.losses import gradient_penalty
+from ganbench.losses import gaussian, gradient_penalty, mmd, mmd2, rational_quadratic, squared_distances
 
 
 @dataclass(frozen=True)

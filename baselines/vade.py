@@ -27,7 +27,7 @@ from ganbench.game import (
     UserError,
 )
 from ganbench.game import Config as GameConfig
-from ganbench.normal import normal_divergence, normal_log_density
+from ganbench.losses import normal_divergence, normal_log_density
 
 BATCH = 100  # of the autoencoder
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from ganbench import registry
-from ganbench.cli import main
+from ganbench.cli.app import main
 from ganbench.datasets import Dataset
-from ganbench.registry import UserError
+from ganbench.errors import UserError
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from ganbench.record import ScoreRow
+from ganbench.runs.scores import ScoreRow
 
 
 def rows(

@@ -13,12 +13,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.draws import draw
-from ganbench.game import Facts, Game
-from ganbench.layers import BatchNorm2d
-from ganbench.losses import pair_critic, pair_generator
-from ganbench.registry import UserError
-from ganbench.stack import Stack
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts, Game
+from ganbench.layers.blocks import BatchNorm2d
+from ganbench.losses.adversarial import pair_critic, pair_generator
+from ganbench.training.stack import Stack
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}

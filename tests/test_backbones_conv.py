@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganbench.backbones import Conv
-from ganbench.layers import BatchNorm2d, LeakyReLU
+from ganbench.layers.blocks import BatchNorm2d, LeakyReLU
+from ganbench.layers.networks import Conv
 
 
 def heights(network: nn.Module, start: Tensor) -> list[tuple[int, int]]:

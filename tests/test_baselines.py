@@ -11,14 +11,16 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import linear
 
 from ganbench import registry
-from ganbench.backbones import Conv
 from ganbench.datasets import Dataset
-from ganbench.divergences import NAMES
-from ganbench.draws import draw, scale
-from ganbench.game import SGD, Adam, Decay, Game, LinearDecay, RMSprop
-from ganbench.layers import Spectral
-from ganbench.losses import gradient_penalty, r1_penalty
-from ganbench.record import to_json
+from ganbench.distributions.noise import draw
+from ganbench.game.contract import Game
+from ganbench.game.players import SGD, Adam, Decay, LinearDecay, RMSprop
+from ganbench.layers.blocks import Spectral
+from ganbench.layers.networks import Conv
+from ganbench.losses.adversarial import gradient_penalty, r1_penalty
+from ganbench.losses.divergences import NAMES
+from ganbench.records import to_json
+from ganbench.training.batches import scale
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 BATCH = 16

@@ -10,10 +10,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import logsigmoid
 
 from ganbench import registry
-from ganbench.draws import draw
-from ganbench.game import Adam, Facts, Game
-from ganbench.layers import BatchNorm1d, BatchNorm2d
-from ganbench.registry import UserError
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts, Game
+from ganbench.game.players import Adam
+from ganbench.layers.blocks import BatchNorm1d, BatchNorm2d
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.draws import draw
-from ganbench.game import Facts, Game
-from ganbench.kernels import gaussian, mmd, mmd2, rational_quadratic, squared_distances
-from ganbench.registry import UserError
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts, Game
+from ganbench.losses.mmd import gaussian, mmd, mmd2, rational_quadratic, squared_distances
 
 MLP = {"kind": "mlp", "generator": [32, 32], "critic": [32, 32], "generator_norm": "none"}
 

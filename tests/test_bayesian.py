@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.draws import draw, scale
-from ganbench.game import SGD, Adam, Config, Facts, Game, Normal, Player
-from ganbench.losses import gaussian_prior, langevin_force
-from ganbench.noise import Law
-from ganbench.record import to_json
-from ganbench.registry import UserError
-from ganbench.stack import Stack
+from ganbench.distributions.noise import Law, Normal, draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.players import SGD, Adam, Player
+from ganbench.losses.adversarial import gaussian_prior, langevin_force
+from ganbench.records import to_json
+from ganbench.training.batches import scale
+from ganbench.training.stack import Stack
 
 DENSE = {"kind": "mlp", "generator": [6], "critic": [5]}
 MEAN = torch.tensor([1.0, -2.0], dtype=torch.float64)

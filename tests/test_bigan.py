@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.draws import draw
-from ganbench.game import Facts, Game
-from ganbench.losses import pair_critic, pair_generator
+from ganbench.distributions.noise import draw
+from ganbench.game.contract import Facts, Game
+from ganbench.losses.adversarial import pair_critic, pair_generator
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 IMAGES = (1, 8, 8)
@@ -112,7 +112,7 @@ def test_codes_lie_in_the_cube_and_decode(name, shape):
 
 
 def test_skip_networks_need_an_mlp():
-    from ganbench.registry import UserError
+    from ganbench.errors import UserError
 
     with pytest.raises(UserError, match="mlp backbone"):
         build("bigan-2017", settings={"backbone": {"kind": "conv", "width": 4}})

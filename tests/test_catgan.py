@@ -13,10 +13,11 @@ from torch.nn.functional import conv2d, leaky_relu
 
 from baselines.catgan import conv_generator, mean_entropy, sample_entropy
 from ganbench import datasets, registry
-from ganbench.draws import draw, scale
-from ganbench.game import Facts, Game
-from ganbench.registry import UserError
-from ganbench.stack import Stack
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts, Game
+from ganbench.training.batches import scale
+from ganbench.training.stack import Stack
 
 DENSE = {"kind": "mlp", "generator": [12], "critic": [10, 9]}
 CONV = {"kind": "conv", "width": 4}

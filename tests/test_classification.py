@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import datasets, registry
-from ganbench.evidence import CHUNK, RunEvidence
+from ganbench.distributions.noise import Uniform
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import CHUNK, RunEvidence
+from ganbench.evaluation.real import Reference
 from ganbench.features import Extractor, register
-from ganbench.game import Config, Game, Uniform
+from ganbench.game.contract import Config, Game
 from ganbench.metrics import Features
 from ganbench.metrics.classification import hits
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.suite import RunSpec
+from ganbench.suites.spec import RunSpec
 
 
 @dataclass(eq=False)

@@ -15,10 +15,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ganbench import __version__, checkpoints, execute, leaderboard, train
+from ganbench import __version__
 from ganbench.datasets import Dataset
-from ganbench.record import read_rows
-from ganbench.registry import UserError
+from ganbench.errors import UserError
+from ganbench.execution import jobs
+from ganbench.reporting import leaderboard
+from ganbench.runs.scores import read_rows
+from ganbench.training import checkpoints, loop
 
 Cli = Callable[..., Any]
 SECONDS = 200  # limit of a subprocess
@@ -211,7 +214,7 @@ def test_message_of_many_lines_becomes_one(ganbench: Cli, monkeypatch: pytest.Mo
     def fail(name: str) -> None:
         raise UserError("one\n  two")
 
-    monkeypatch.setattr("ganbench.suite.read_suite", fail)
+    monkeypatch.setattr("ganbench.suites.suite.read_suite", fail)
     assert mistake(ganbench("run", "--suite", "digits")) == "one two"
 
 
@@ -254,7 +257,7 @@ def test_one_more_seed_trains_only_that_one(ganbench: Cli, suite: Path, runs: Pa
 INTERRUPTIBLE = """
 import functools
 from ganbench import cli, execute, train
-execute.train = functools.partial(train.train, checkpoint_seconds=0.1)
+jobs.train = functools.partial(loop.train, checkpoint_seconds=0.1)
 cli.main()
 """
 
@@ -304,11 +307,11 @@ def interrupt(ganbench: Cli, suite: Path, out: Path, monkeypatch: pytest.MonkeyP
         pass
 
     def stop(specs: Any, data: Dataset, out: Path, progress: Any, engine: str) -> None:
-        train.train(specs, data, out, progress, stop_after=5, engine=engine)
+        loop.train(specs, data, out, progress, stop_after=5, engine=engine)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute, "train", stop)
+        patch.setattr(jobs, "train", stop)
         answer = ganbench("run", "--suite", suite, "--out", out, "--device", "cpu", "--models", "gan")
     assert answer.code == 130 and answer.err == "ganbench: stopped; run the same command again to go on\n"
     (path,) = out.glob("tiny/gan/checkpoint-*.pt")

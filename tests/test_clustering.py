@@ -18,9 +18,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from ganbench import datasets, registry
-from ganbench.evidence import RunEvidence
-from ganbench.game import Config, Game, Normal
-from ganbench.leaderboard import aggregate
+from ganbench.distributions.noise import Normal
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.real import Reference
+from ganbench.game.contract import Config, Game
 from ganbench.metrics.clustering import (
     NO_CLASS,
     agreement,
@@ -32,9 +34,8 @@ from ganbench.metrics.clustering import (
     one_to_one,
 )
 from ganbench.metrics.codes import cycle_errors, nearest, probe
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.report import tables
+from ganbench.reporting.leaderboard import aggregate
+from ganbench.reporting.render import tables
 from tests.synthetic import rows as synthetic_rows
 
 ACCURACIES = ("cluster-accuracy", "cluster-purity", "exemplar-accuracy", "exemplar-accuracy-test")
@@ -379,7 +380,7 @@ def test_nearest_is_exact_whatever_the_blocks_and_panels(monkeypatch):
     expected = (queries[:, None].double() - references.double()).square().sum(2).argmin(1)
     assert torch.equal(expected[5:15], torch.arange(10))
     assert torch.equal(nearest(queries, references), expected)
-    monkeypatch.setattr("ganbench.metrics.blocks.COLUMNS", 37)
+    monkeypatch.setattr("ganbench.metrics.numerics.blocks.COLUMNS", 37)
     for block in (1, 13, 150):
         assert torch.equal(nearest(queries, references, block), expected)
     assert nearest(torch.ones(4, 2), torch.ones(90, 2)).tolist() == [0] * 4

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.draws import draw, scale
-from ganbench.game import Facts, Game
-from ganbench.layers import one_hot
-from ganbench.registry import UserError
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts, Game
+from ganbench.layers.blocks import one_hot
+from ganbench.training.batches import scale
 
 DENSE = {"kind": "mlp", "generator": [6], "critic": [5]}
 CONV = {"kind": "conv", "width": 4}

@@ -9,12 +9,14 @@ import pytest
 from PIL import Image
 
 from ganbench import datasets
-from ganbench.curves import curve, draw_curves
-from ganbench.measure import measure
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.suite import RunSpec, expand, read_suite
-from ganbench.train import train
+from ganbench.errors import UserError
+from ganbench.evaluation.measure import measure
+from ganbench.evaluation.real import Reference
+from ganbench.plotting.curves import curve, draw_curves
+from ganbench.suites.expand import expand
+from ganbench.suites.spec import RunSpec
+from ganbench.suites.suite import read_suite
+from ganbench.training.loop import train
 
 METRIC = "cluster-purity"
 

@@ -21,7 +21,7 @@ from scipy.io import savemat
 from ganbench import datasets
 from ganbench.datasets import Dataset, cifar10, mnist, svhn, usps
 from ganbench.datasets.idx import read_idx
-from ganbench.registry import UserError
+from ganbench.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 DATA = os.environ.get("GANBENCH_DATA", "")

@@ -14,13 +14,13 @@ from torch import Tensor
 from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.datasets import densities as sets
-from ganbench.datasets.laws import Mixture1d
-from ganbench.evidence import RunEvidence
+from ganbench.distributions.known import Truth
+from ganbench.distributions.noise import Normal
+from ganbench.distributions.scalar import Mixture1d
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.real import Reference
 from ganbench.metrics.densities import bin_masses, divergences, quantile_edges, wasserstein1
-from ganbench.noise import Normal
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.truth import Truth
 
 FORMS = {"exp": torch.exp, "square": torch.square, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 H, MASSES = Normal(1).cells(400_000)

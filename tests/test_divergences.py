@@ -14,9 +14,11 @@ from scipy.stats import norm
 from torch import Tensor, nn
 
 from ganbench.datasets import Dataset
-from ganbench.divergences import NAMES, Divergence, divergence
-from ganbench.game import SGD, Config, Facts, Game, Normal, Player
-from ganbench.stack import Stack
+from ganbench.distributions.noise import Normal
+from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.players import SGD, Player
+from ganbench.losses.divergences import NAMES, Divergence, divergence
+from ganbench.training.stack import Stack
 
 ROWS = {name: divergence(name) for name in NAMES if name not in ("alpha", "weighted-jensen-shannon")}
 ROWS |= {f"alpha {alpha}": divergence("alpha", alpha=alpha) for alpha in (-1.0, 0.5, 2.0, 3.0)}

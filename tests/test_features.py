@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import datasets
+from ganbench.errors import UserError
 from ganbench.features import classifiers, extract, inception, train
-from ganbench.registry import UserError, extractors
+from ganbench.registry import extractors
 
 SHIPPED = ("lenet-mnist-v1", "lenet-fashion-v1", "mlp-digits-v1")
 

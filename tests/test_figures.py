@@ -11,13 +11,15 @@ import torch
 from PIL import Image
 
 from ganbench import datasets
-from ganbench.evidence import RunEvidence
-from ganbench.figures import STRIP, draw_course, draw_figure, read_course
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.runs import restore, snapshot, snapshot_rounds
-from ganbench.suite import RunSpec, expand, read_suite
-from ganbench.train import train
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.real import Reference
+from ganbench.plotting.trajectory import STRIP, draw_course, draw_figure, read_course
+from ganbench.runs.folder import restore, snapshot, snapshot_rounds
+from ganbench.suites.expand import expand
+from ganbench.suites.spec import RunSpec
+from ganbench.suites.suite import read_suite
+from ganbench.training.loop import train
 
 TEXT = """
 name = "drawn"

@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.draws import scale
-from ganbench.record import seed_stream
-from ganbench.runs import Status, build, restore
-from ganbench.stack import Stack
-from ganbench.suite import RunSpec
-from ganbench.train import stacks, train
+from ganbench.records import seed_stream
+from ganbench.runs.folder import Status, build, restore
+from ganbench.suites.spec import RunSpec
+from ganbench.training.batches import scale
+from ganbench.training.loop import stacks, train
+from ganbench.training.stack import Stack
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}

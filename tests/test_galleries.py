@@ -12,16 +12,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganbench import datasets, exhibits
+from ganbench import datasets
 from ganbench.datasets import Dataset
-from ganbench.evidence import RunEvidence
-from ganbench.galleries import KINDS, draw_gallery, draw_run, first_seeds, obstacle
-from ganbench.game import Config, Facts, Game, Law, Normal, Uniform
-from ganbench.pictures import Block, gif, place, sheet
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.suite import RunSpec, expand, read_suite
-from ganbench.train import train
+from ganbench.distributions.noise import Law, Normal, Uniform
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.real import Reference
+from ganbench.game.contract import Config, Facts, Game
+from ganbench.plotting import panels
+from ganbench.plotting.canvas import Block, gif, place, sheet
+from ganbench.plotting.kinds import KINDS, draw_gallery, draw_run, first_seeds, obstacle
+from ganbench.suites.expand import expand
+from ganbench.suites.spec import RunSpec
+from ganbench.suites.suite import read_suite
+from ganbench.training.loop import train
 
 
 class Toy(Game):
@@ -129,33 +133,33 @@ def test_an_arc_keeps_norms_and_its_ends() -> None:
     share = torch.linspace(0, 1, 7, dtype=torch.float64)
     a, b = torch.randn(2, 5, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     a, b = (3 * v / v.norm(dim=1, keepdim=True) for v in (a, b))
-    path = exhibits.slerp(a, b, share)
+    path = panels.slerp(a, b, share)
     assert torch.equal(path[:, 0], a) and torch.equal(path[:, -1], b)
     assert torch.allclose(path.norm(dim=2), torch.full((5, 7), 3.0, dtype=torch.float64), atol=1e-12)
     steps = torch.nn.functional.cosine_similarity(path[:, 1:], path[:, :-1], dim=2).acos()
     assert torch.allclose(steps, steps[:, :1].expand_as(steps), atol=1e-7)  # equal angles
-    quarter = exhibits.slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]), torch.tensor([0.5]))
+    quarter = panels.slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]), torch.tensor([0.5]))
     assert torch.allclose(quarter, torch.tensor([[[0.5**0.5, 2 * 0.5**0.5]]]))
     for other in (a, -a, 2 * a):  # no arc is defined
         straight = torch.lerp(a[:, None], other[:, None], share[:, None])
-        assert torch.allclose(exhibits.slerp(a, other, share), straight)
+        assert torch.allclose(panels.slerp(a, other, share), straight)
 
 
 def test_interpolations_go_from_one_test_image_to_another() -> None:
     run = evidence(Toy)
-    [block] = exhibits.interpolations(run)
+    [block] = panels.interpolations(run)
     real = run.real("test")
     for column, first in ((0, 0), (1, 0), (-2, 8), (-1, 8)):
         assert torch.allclose(block.tiles[:, column], real[first : first + 8], atol=1e-6)
     assert block.title.startswith("spherical") and block.tiles.shape[:2] == (8, 11)
-    halves = exhibits.interpolations(evidence(Levels))
+    halves = panels.interpolations(evidence(Levels))
     assert halves[0].title.startswith("linear")
     assert torch.allclose(halves[0].tiles[:, 5], (real[:8] + real[8:16]) / 2, atol=1e-6)
 
 
 def test_rows_hold_what_the_models_own_cluster_says() -> None:
     run = evidence(Levels)
-    [block] = exhibits.clusters(run)
+    [block] = panels.clusters(run)
     assert block.tiles.shape == (4, 11, 1, 4, 4) and list(block.rows) == ["0", "1", "2", "3"]
     levels = block.tiles.mean((2, 3, 4))
     bounds = [(0, 0.2), (0.2, 0.4), (0.4, 1)]
@@ -168,7 +172,7 @@ def test_rows_hold_what_the_models_own_cluster_says() -> None:
     for k in (1, 2):
         others = torch.where(torch.arange(4) == k, -torch.inf, known).logsumexp(1)
         assert torch.equal(block.tiles[k, 0], run.real("test")[(known[:, k] - others).argmax()])
-    assert (levels[0, 0] == exhibits.FRAME) and (block.tiles[3] == exhibits.FRAME).all()  # empty
+    assert (levels[0, 0] == panels.FRAME) and (block.tiles[3] == panels.FRAME).all()  # empty
 
 
 class Codes(Toy):
@@ -181,7 +185,7 @@ class Codes(Toy):
 
 
 def test_columns_are_quantiles_of_one_number_and_rows_hold_the_others() -> None:
-    blocks = exhibits.traversal(evidence(Codes))
+    blocks = panels.traversal(evidence(Codes))
     assert [block.title.removesuffix(" varied") for block in blocks] == ["k", "c 1", "c 2"]
     middles = torch.linspace(0.05, 0.95, 10)
     expected = (middles, 2 * middles - 1, 2 * middles - 1)
@@ -192,7 +196,7 @@ def test_columns_are_quantiles_of_one_number_and_rows_hold_the_others() -> None:
         assert torch.allclose(numbers[:, :, others], numbers[:, :1, others].expand(-1, 10, -1), atol=1e-5)
         assert (numbers[0, 0, others] - numbers[1, 0, others]).abs().min() > 1e-4
         assert block.columns[0] == "5%" and block.columns[-1] == "95%"
-    [first, *_] = exhibits.traversal(evidence(Toy))
+    [first, *_] = panels.traversal(evidence(Toy))
     normal = torch.special.ndtri(middles.double()).float()
     assert torch.allclose((first.tiles[0, :, 0, 0, 0] * 2 - 1) * 8, normal, atol=1e-5)
 
@@ -211,7 +215,7 @@ class Plane(Toy):
 
 
 def test_a_manifold_is_the_grid_of_quantiles() -> None:
-    [block] = exhibits.manifold(evidence(Plane))
+    [block] = panels.manifold(evidence(Plane))
     assert block.tiles.shape[:2] == (20, 20)
     numbers = (block.tiles * 2 - 1).flatten(2)[:, :, :2] * 8
     quantiles = torch.special.ndtri((torch.arange(20, dtype=torch.float64) + 0.5) / 20).float()
@@ -222,7 +226,7 @@ def test_a_manifold_is_the_grid_of_quantiles() -> None:
 
 def test_arithmetic_is_exact_where_codes_are_pixels() -> None:
     run = evidence(Toy)
-    [block] = exhibits.arithmetic(run)
+    [block] = panels.arithmetic(run)
     images, y = run.real("validation"), run.labels("validation")
     means = [images[y == k].mean(0) for k in range(4)]
     assert list(block.rows) == ["0 - 1 + 2", "1 - 2 + 3", "2 - 3 + 0", "3 - 0 + 1"]
@@ -236,7 +240,7 @@ def test_arithmetic_is_exact_where_codes_are_pixels() -> None:
 
 def test_conditional_games_are_told_the_classes() -> None:
     run = evidence(Told)
-    [block] = exhibits.reconstructions(run)
+    [block] = panels.reconstructions(run)
     assert block.tiles.shape == (8, 10, 1, 4, 4)
     assert torch.equal(block.tiles[:, ::2].flatten(0, 1), run.real("test", 40))
     shown = block.tiles[:, 1::2].flatten(0, 1).mean((1, 2, 3))
@@ -249,7 +253,7 @@ class Classes(Codes):
 
 def test_a_category_has_a_column_for_each_of_its_values() -> None:
     run = evidence(Classes)
-    first, second, _ = exhibits.traversal(run)
+    first, second, _ = panels.traversal(run)
     assert first.tiles.shape[:2] == (5, 4) and second.tiles.shape[:2] == (5, 10)
     shown = (first.tiles[0, :, 0, 0, 0] * 2 - 1) * 8
     assert (shown * 4).long().tolist() == [0, 1, 2, 3]  # the classes that uniform numbers stand for
@@ -257,12 +261,12 @@ def test_a_category_has_a_column_for_each_of_its_values() -> None:
 
 def test_sequences_stand_in_rows() -> None:
     run = evidence(Film, frames=3)
-    [block] = exhibits.analogy(run)
+    [block] = panels.analogy(run)
     content, motion, both = (block.tiles[i::3] for i in range(3))
     assert list(block.rows[:3]) == ["content", "motion", "both"] and list(block.columns) == ["1", "2", "3"]
     assert torch.equal(motion, run.real("test", 4))
     assert torch.allclose(both, (content + motion) / 2, atol=1e-6)
-    [strip] = exhibits.strips(run)
+    [strip] = panels.strips(run)
     assert strip.tiles.shape == (8, 3, 1, 4, 4) and torch.equal(strip.tiles[:4], content)
     assert "toys has no single images" == obstacle("clusters", run)
     assert "toys has no sequences of frames" == obstacle("strips", evidence(Toy))
@@ -273,7 +277,7 @@ def test_a_film_has_all_frames_even_if_nothing_moves(tmp_path: Path) -> None:
     assert draw_run(run, tmp_path, "extrapolation") == [tmp_path / f"extrapolation.{s}" for s in ("png", "gif")]
     with Image.open(tmp_path / "extrapolation.gif") as film:
         assert film.n_frames == 200
-    [block] = exhibits.extrapolation(run)
+    [block] = panels.extrapolation(run)
     assert block.tiles.shape[:2] == (8, 20)
     times = "1 2 3 4 47 48 49 50 97 98 99 100 147 148 149 150 197 198 199 200"
     assert list(block.columns) == times.split()

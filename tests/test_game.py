@@ -12,29 +12,17 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.backbones import MLP, Conv
 from ganbench.datasets import Dataset
-from ganbench.draws import Batches, draw, scale
-from ganbench.game import (
-    SGD,
-    Adam,
-    Config,
-    Constant,
-    Decay,
-    Facts,
-    Game,
-    Law,
-    LinearDecay,
-    Normal,
-    Player,
-    RMSprop,
-    Uniform,
-)
-from ganbench.model import ABILITIES
-from ganbench.record import from_json, seed_stream, to_json
-from ganbench.registry import UserError
-from ganbench.stack import Stack, labels_for
-from ganbench.suite import read_suite, suite_names
+from ganbench.distributions.noise import Law, Normal, Uniform, draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.model import ABILITIES
+from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
+from ganbench.layers.networks import MLP, Conv
+from ganbench.records import from_json, seed_stream, to_json
+from ganbench.suites.suite import read_suite, suite_names
+from ganbench.training.batches import Batches, scale
+from ganbench.training.stack import Stack, labels_for
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}

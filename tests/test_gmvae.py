@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Normal, kl_divergence
 
 from ganbench import registry
-from ganbench.draws import draw
-from ganbench.game import Facts, Game
-from ganbench.normal import normal_divergence, normal_log_density
-from ganbench.registry import UserError
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts, Game
+from ganbench.losses.gaussian import normal_divergence, normal_log_density
 
 LINEAR = {"kind": "mlp", "generator": [], "critic": [6], "generator_norm": "none"}
 SMALL = {"latent": 3, "style": 2, "hidden": 5}

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from ganbench.graph import Graph, Node
-from ganbench.registry import UserError
-from ganbench.waves import Step, waves
+from ganbench.errors import UserError
+from ganbench.graphical.graph import Graph, Node
+from ganbench.graphical.schedule import Step, waves
 
 MIXTURE = Graph(Node("k"), Node("h", ("k",)), Node("x", ("h",), observed=True))
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.backbones import MLP, Conv
-from ganbench.conditionals import Categorical, ClassOf, Joined, Joint, Mixture, Root, draw_class
-from ganbench.draws import draw
-from ganbench.game import Facts, Normal
-from ganbench.graph import Graph, Node
-from ganbench.graphical import GraphicalConfig, GraphicalGAN
-from ganbench.registry import UserError
+from ganbench.distributions.noise import Normal, draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts
+from ganbench.graphical.game import GraphicalConfig, GraphicalGAN
+from ganbench.graphical.graph import Graph, Node
+from ganbench.graphical.nodes import Categorical, ClassOf, Joined, Joint, Mixture, Root, draw_class
+from ganbench.layers.networks import MLP, Conv
 
 IMAGES = Facts("images", (1, 8, 8), 0, torch.zeros(1, 8, 8))
 POINTS = Facts("points", (3,), 0, torch.zeros(3))

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import datasets, registry
-from ganbench.draws import draw, scale
-from ganbench.game import Game
-from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
-from ganbench.registry import UserError
-from ganbench.stack import Stack
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Game
+from ganbench.losses.adversarial import gan_discriminator, gan_generator_nonsaturating
+from ganbench.training.batches import scale
+from ganbench.training.stack import Stack
 
 DENSE = {"kind": "mlp", "generator": [12], "critic": [10, 9]}
 CONV = {"kind": "conv", "width": 4}

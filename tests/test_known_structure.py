@@ -10,13 +10,14 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from ganbench.backbones import MLP
-from ganbench.conditionals import Categorical, Mixture, draw_class
 from ganbench.datasets import Dataset
-from ganbench.game import Facts, Uniform
-from ganbench.graph import Graph, Node
-from ganbench.graphical import GraphicalConfig, GraphicalGAN
-from ganbench.stack import Stack
+from ganbench.distributions.noise import Uniform
+from ganbench.game.contract import Facts
+from ganbench.graphical.game import GraphicalConfig, GraphicalGAN
+from ganbench.graphical.graph import Graph, Node
+from ganbench.graphical.nodes import Categorical, Mixture, draw_class
+from ganbench.layers.networks import MLP
+from ganbench.training.stack import Stack
 
 CLUSTERS, LATENT, DATA, BATCH, ROUNDS = 10, 2, 6, 100, 500
 ANGLES = torch.arange(CLUSTERS) * 2 * math.pi / CLUSTERS

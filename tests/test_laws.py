@@ -12,9 +12,10 @@ import torch
 from scipy import integrate, stats
 
 from ganbench import datasets
-from ganbench.datasets import densities, laws, mixtures
+from ganbench.datasets import densities, mixtures
 from ganbench.datasets.gaussians import Ellipsoids, Mixture, SwissRoll
-from ganbench.registry import UserError
+from ganbench.distributions import scalar
+from ganbench.errors import UserError
 
 ONE = sorted(densities.LAWS)
 PLANAR = ("ring", "grid", "8gaussians", "25gaussians", "swissroll")
@@ -27,7 +28,7 @@ SCIPY = {
 }
 
 
-def law_of(name: str) -> laws.Drawable:
+def law_of(name: str) -> scalar.Drawable:
     return densities.LAWS[name][1]
 
 
@@ -90,7 +91,7 @@ def test_no_single_gaussian_comes_nearer_to_the_f_gan_mixture_in_kl_than_the_pub
     p, width = log_p.exp(), float(x[1] - x[0])
     mean = float((p * x).sum() * width)
     std = math.sqrt(float((p * (x - mean).square()).sum() * width))
-    kl = float((p * (log_p - laws.normal_log_density(x - mean, std))).sum() * width)
+    kl = float((p * (log_p - scalar.normal_log_density(x - mean, std))).sum() * width)
     # The best Gaussian in KL(P || Q) has P's moments: the row of Nowozin et al. 2016, table 3.
     assert (mean, std, kl) == pytest.approx((1.0100, 1.8308, 0.2831), abs=2e-4)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.backbones import MLP, Conv
-from ganbench.layers import LeakyReLU, Maxout, ReferenceNorm, Spectral, activation
+from ganbench.layers.blocks import LeakyReLU, Maxout, ReferenceNorm, Spectral, activation
+from ganbench.layers.networks import MLP, Conv
 
 SHAPES = [(channels, size, size) for channels in (1, 3) for size in (8, 28, 32)]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from ganbench import losses
+from ganbench.losses import adversarial
 
 
 def column(*values: float) -> Tensor:
@@ -52,10 +52,10 @@ LEAST_SQUARES = {"codes": (-1.0, 1.0, 0.0), "codes-01": (0.0, 1.0, 1.0)}
 )
 def test_known_values(name, arguments, expected):
     assert all(logits.dtype == torch.float64 for logits in arguments)
-    loss = getattr(losses, name)(*arguments)
+    loss = getattr(adversarial, name)(*arguments)
     assert loss.shape == () and loss.dtype == torch.float64
     assert loss.item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
-    flat = getattr(losses, name)(*(logits.flatten() for logits in arguments))
+    flat = getattr(adversarial, name)(*(logits.flatten() for logits in arguments))
     assert flat.item() == loss.item()  # (n,) and (n, 1) are the same
 
 
@@ -68,10 +68,10 @@ def test_discriminator_at_the_optimum_is_log_2_minus_the_divergence():
     js = 0.5 * sum(
         p * math.log(p / m) + q * math.log(q / m) for p, q, m in zip((0.7, 0.3), (0.2, 0.8), middle, strict=True)
     )
-    loss = losses.gan_discriminator(real, fake)
+    loss = adversarial.gan_discriminator(real, fake)
     assert loss.item() == pytest.approx(math.log(2) - js, rel=1e-12)
     # and no common shift of the logits lowers it
-    slope = sum(gradient(loss, real)) + sum(gradient(losses.gan_discriminator(real, fake), fake))
+    slope = sum(gradient(loss, real)) + sum(gradient(adversarial.gan_discriminator(real, fake), fake))
     assert slope == pytest.approx(0, abs=1e-12)
 
 
@@ -81,7 +81,7 @@ def test_label_smoothing_moves_the_optimum_to_the_mixture_of_targets():
         best = [(alpha * p + beta * q) / (p + q) for p, q in ((0.7, 0.2), (0.3, 0.8))]
         logits = torch.tensor(best, dtype=torch.float64).logit().requires_grad_()
         real, fake = logits[[0] * 7 + [1] * 3], logits[[0] * 2 + [1] * 8]
-        loss = losses.gan_discriminator(real, fake, alpha, beta)
+        loss = adversarial.gan_discriminator(real, fake, alpha, beta)
         assert gradient(loss, logits) == pytest.approx([0, 0], abs=1e-12)
         # and the loss is the cross-entropy against the soft targets
         expected = binary_cross_entropy_with_logits(real, torch.full_like(real, alpha))
@@ -92,25 +92,27 @@ def test_label_smoothing_moves_the_optimum_to_the_mixture_of_targets():
 def test_hard_labels_are_the_plain_loss_bit_for_bit():
     real, fake = torch.linspace(-30, 30, 61), torch.linspace(50, -40, 61)
     expected = 0.5 * (softplus(-real).mean() + softplus(fake).mean())
-    assert torch.equal(losses.gan_discriminator(real, fake), expected)
+    assert torch.equal(adversarial.gan_discriminator(real, fake), expected)
     # a confident discriminator pays for smooth labels in proportion to its logit
-    assert losses.gan_discriminator(column(800.0), column(-800.0), real_target=0.9).item() == pytest.approx(40)
+    assert adversarial.gan_discriminator(column(800.0), column(-800.0), real_target=0.9).item() == pytest.approx(
+        40
+    )
 
 
 def test_only_the_minimax_cost_dies_when_the_discriminator_rejects():
     rejected = column(-40.0)
-    assert abs(gradient(losses.gan_generator_minimax(rejected), rejected)[0]) < 1e-15
-    assert gradient(losses.gan_generator_nonsaturating(rejected), rejected) == pytest.approx([-1.0])
-    assert gradient(losses.wasserstein_generator(rejected), rejected) == [-1.0]
-    assert gradient(losses.least_squares_generator(rejected, 0.0), rejected) == [-40.0]
+    assert abs(gradient(adversarial.gan_generator_minimax(rejected), rejected)[0]) < 1e-15
+    assert gradient(adversarial.gan_generator_nonsaturating(rejected), rejected) == pytest.approx([-1.0])
+    assert gradient(adversarial.wasserstein_generator(rejected), rejected) == [-1.0]
+    assert gradient(adversarial.least_squares_generator(rejected, 0.0), rejected) == [-40.0]
     undecided = column(0.0)
-    assert gradient(losses.gan_generator_minimax(undecided), undecided) == [-0.5]
-    assert gradient(losses.gan_generator_nonsaturating(undecided), undecided) == [-0.5]
+    assert gradient(adversarial.gan_generator_minimax(undecided), undecided) == [-0.5]
+    assert gradient(adversarial.gan_generator_nonsaturating(undecided), undecided) == [-0.5]
 
 
 def test_maximum_likelihood_is_carried_by_the_largest_logits_up_to_the_ceiling():
     logits = column(-3.0, 0.0, 9.0, 10.5)
-    slopes = gradient(losses.gan_generator_maximum_likelihood(logits), logits)
+    slopes = gradient(adversarial.gan_generator_maximum_likelihood(logits), logits)
     assert slopes[:3] == pytest.approx([-math.exp(v) / 4 for v in (-3, 0, 9)])
     assert slopes[3] == 0  # above the ceiling
 
@@ -118,10 +120,10 @@ def test_maximum_likelihood_is_carried_by_the_largest_logits_up_to_the_ceiling()
 @pytest.mark.parametrize(
     "generator",
     [
-        losses.gan_generator_minimax,
-        losses.gan_generator_nonsaturating,
-        losses.gan_generator_maximum_likelihood,
-        losses.wasserstein_generator,
+        adversarial.gan_generator_minimax,
+        adversarial.gan_generator_nonsaturating,
+        adversarial.gan_generator_maximum_likelihood,
+        adversarial.wasserstein_generator,
     ],
 )
 def test_every_generator_raises_the_logits_of_its_fakes(generator):
@@ -132,10 +134,10 @@ def test_every_generator_raises_the_logits_of_its_fakes(generator):
 @pytest.mark.parametrize(
     "critic",
     [
-        losses.gan_discriminator,
-        losses.wasserstein_critic,
-        losses.hinge_discriminator,
-        lambda real, fake: losses.least_squares_discriminator(real, fake, -1.0, 1.0),
+        adversarial.gan_discriminator,
+        adversarial.wasserstein_critic,
+        adversarial.hinge_discriminator,
+        lambda real, fake: adversarial.least_squares_discriminator(real, fake, -1.0, 1.0),
     ],
     ids=["gan", "wasserstein", "hinge", "least-squares"],
 )
@@ -148,16 +150,16 @@ def test_every_critic_raises_real_and_lowers_fake_logits(critic):
 
 def test_hinge_leaves_logits_beyond_the_margin_alone():
     real, fake = column(0.5, 1.5), column(-1.5, -0.5)
-    up, down = torch.autograd.grad(losses.hinge_discriminator(real, fake), (real, fake))
+    up, down = torch.autograd.grad(adversarial.hinge_discriminator(real, fake), (real, fake))
     assert up.flatten().tolist() == [-0.5, 0.0] and down.flatten().tolist() == [0.0, 0.5]
 
 
 @pytest.mark.parametrize(("a", "b", "c"), LEAST_SQUARES.values(), ids=LEAST_SQUARES.keys())
 def test_least_squares_codes(a, b, c):
-    assert losses.least_squares_discriminator(column(b, b), column(a), a, b).item() == 0
-    assert losses.least_squares_generator(column(c, c), c).item() == 0
-    assert losses.least_squares_discriminator(ZERO, ZERO, a, b).item() == pytest.approx((a * a + b * b) / 2)
-    assert losses.least_squares_generator(column(2.0, 4.0), c).item() == pytest.approx(
+    assert adversarial.least_squares_discriminator(column(b, b), column(a), a, b).item() == 0
+    assert adversarial.least_squares_generator(column(c, c), c).item() == 0
+    assert adversarial.least_squares_discriminator(ZERO, ZERO, a, b).item() == pytest.approx((a * a + b * b) / 2)
+    assert adversarial.least_squares_generator(column(2.0, 4.0), c).item() == pytest.approx(
         ((2 - c) ** 2 + (4 - c) ** 2) / 4
     )
 
@@ -171,7 +173,7 @@ def test_least_squares_with_the_first_codes_measures_a_pearson_divergence():
     # the optimum really is one for shares of 10 draws
     real = column(*[best[0]] * 7, *[best[1]] * 3)
     fake = column(*[best[0]] * 2, *[best[1]] * 8)
-    loss = losses.least_squares_discriminator(real, fake, -1.0, 1.0)
+    loss = adversarial.least_squares_discriminator(real, fake, -1.0, 1.0)
     up, down = torch.autograd.grad(loss, (real, fake))
     assert (up[:7].sum() + down[:2].sum()).item() == pytest.approx(0, abs=1e-12)
     assert (up[7:].sum() + down[2:].sum()).item() == pytest.approx(0, abs=1e-12)
@@ -189,7 +191,7 @@ def images(n: int, seed: int) -> Tensor:
 def test_gradient_penalty_of_a_linear_critic(slope, penalty):
     weight = torch.ones(18, dtype=torch.float64) * slope / math.sqrt(18)
     mix = torch.rand(5, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = losses.gradient_penalty(linear(weight), images(5, 1), images(5, 2), mix)
+    found = adversarial.gradient_penalty(linear(weight), images(5, 1), images(5, 2), mix)
     assert found.item() == pytest.approx(penalty, abs=1e-11)
 
 
@@ -198,24 +200,24 @@ def test_gradient_penalty_looks_between_real_and_fake():
     real, fake = torch.zeros(4, 1, 1, 2, dtype=torch.float64), torch.zeros(4, 1, 1, 2, dtype=torch.float64)
     real[..., 0] = 3
     mix = torch.tensor([[0.0], [1 / 3], [0.5], [1.0]], dtype=torch.float64)
-    found = losses.gradient_penalty(lambda x: x.square().flatten(1).sum(1) / 2, real, fake, mix)
+    found = adversarial.gradient_penalty(lambda x: x.square().flatten(1).sum(1) / 2, real, fake, mix)
     assert found.item() == pytest.approx((1 + 0 + 0.25 + 4) / 4, abs=1e-5)  # the root at 0 is softened
 
 
 def test_gradient_penalty_trains_the_critic_even_where_its_slope_is_zero():
     weight = torch.zeros(18, dtype=torch.float64, requires_grad=True)
     mix = torch.full((5, 1), 0.5, dtype=torch.float64)
-    losses.gradient_penalty(linear(weight), images(5, 1), images(5, 2), mix).backward()
+    adversarial.gradient_penalty(linear(weight), images(5, 1), images(5, 2), mix).backward()
     assert weight.grad is not None and weight.grad.isfinite().all()
     steep = torch.full((18,), 2.0, dtype=torch.float64, requires_grad=True)
-    losses.gradient_penalty(linear(steep), images(5, 1), images(5, 2), mix).backward()
+    adversarial.gradient_penalty(linear(steep), images(5, 1), images(5, 2), mix).backward()
     length = 2 * math.sqrt(18)  # d (|w| - 1)^2 / dw = 2 (|w| - 1) w / |w|
     assert steep.grad.tolist() == pytest.approx([2 * (length - 1) * 2 / length] * 18)
 
 
 def test_r1_of_a_linear_critic_is_its_squared_norm():
     weight = torch.arange(18, dtype=torch.float64).requires_grad_()
-    penalty = losses.r1_penalty(linear(weight), images(5, 1))
+    penalty = adversarial.r1_penalty(linear(weight), images(5, 1))
     assert penalty.item() == pytest.approx(weight.square().sum().item(), rel=1e-12)
     assert gradient(penalty, weight) == pytest.approx((2 * weight).tolist())
 
@@ -235,8 +237,8 @@ def test_penalties_agree_with_second_order_autograd_on_a_nonlinear_critic():
     blend = mix[:, :, None, None] * x + (1 - mix[:, :, None, None]) * fake
     gp = (by_autograd(blend).norm(dim=1) - 1).square().mean()
     for expected, found in (
-        (r1, losses.r1_penalty(net, x)),
-        (gp, losses.gradient_penalty(net, x, fake, mix)),
+        (r1, adversarial.r1_penalty(net, x)),
+        (gp, adversarial.gradient_penalty(net, x, fake, mix)),
     ):
         assert found.item() == pytest.approx(expected.item(), rel=1e-9)
         pairs = zip(torch.autograd.grad(expected, weights), torch.autograd.grad(found, weights), strict=True)
@@ -252,10 +254,12 @@ def test_wasserstein_loss_of_two_parallel_lines_is_their_distance(theta):
     def critic(x: Tensor) -> Tensor:
         return -math.copysign(1.0, theta) * x[:, :1]
 
-    assert losses.wasserstein_critic(critic(real), critic(fake)).item() == pytest.approx(-abs(theta), abs=1e-12)
+    assert adversarial.wasserstein_critic(critic(real), critic(fake)).item() == pytest.approx(
+        -abs(theta), abs=1e-12
+    )
     mix = torch.rand(50, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    assert losses.gradient_penalty(critic, real, fake, mix).item() == pytest.approx(0, abs=1e-11)
+    assert adversarial.gradient_penalty(critic, real, fake, mix).item() == pytest.approx(0, abs=1e-11)
     # no other direction does better
     for angle in torch.linspace(0, 2 * math.pi, 37, dtype=torch.float64):
         turned = torch.stack([angle.cos(), angle.sin()])
-        assert losses.wasserstein_critic(real @ turned, fake @ turned).item() >= -abs(theta) - 1e-12
+        assert adversarial.wasserstein_critic(real @ turned, fake @ turned).item() >= -abs(theta) - 1e-12

@@ -14,14 +14,16 @@ import torch
 from PIL import Image
 
 from ganbench import datasets, registry
-from ganbench.measure import RunEvidence, find, measure, wanted
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.measure import find, measure, wanted
+from ganbench.evaluation.real import Reference
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.pictures import draw_grid
-from ganbench.record import ScoreRow, read_rows
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.runs import Status, restore
-from ganbench.suite import RunSpec, read_spec, read_suite
+from ganbench.plotting.canvas import draw_grid
+from ganbench.runs.folder import Status, restore
+from ganbench.runs.scores import ScoreRow, read_rows
+from ganbench.suites.spec import RunSpec, read_spec
+from ganbench.suites.suite import read_suite
 
 
 @pytest.fixture(scope="module")

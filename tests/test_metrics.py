@@ -11,21 +11,18 @@ import torch
 from torch import Tensor
 
 from ganbench import registry
+from ganbench.errors import UserError
 from ganbench.metrics import (
     Features,
     authenticity,
-    blocks,
     frechet,
     inception_score,
-    inputs,
     kernel,
-    moments,
     neighbours,
     parzen,
     reconstruction,
-    threads,
 )
-from ganbench.registry import UserError
+from ganbench.metrics.numerics import blocks, checks, moments, threads
 
 BLOCKS = (7, 64, 1000)
 PRDC = ("precision", "recall", "density", "coverage")
@@ -409,7 +406,7 @@ def test_results_depend_neither_on_panels_nor_on_the_type_and_place_of_the_input
     (tmp_path / "features").write_bytes(a.numpy().tobytes())
     stored = torch.from_file(str(tmp_path / "features"), shared=True, size=a.numel()).view_as(a)
     monkeypatch.setattr(blocks, "COLUMNS", 37)
-    for module in (blocks, frechet, authenticity, inputs):
+    for module in (blocks, frechet, authenticity, checks):
         monkeypatch.setattr(module, "ROWS", 50)
     for found, value in zip(_tensors(function(stored, b)), _tensors(expected), strict=True):
         assert found.dtype == torch.float64
@@ -469,7 +466,7 @@ def test_unusable_input_is_a_user_error(name: str, bad: str) -> None:
 
 def test_pixels_outside_0_1_are_a_user_error() -> None:
     with pytest.raises(UserError, match=r"\[0, 1\]"):
-        inputs.pixels("generated images", torch.full((2, 1, 2, 2), -1.0))
+        checks.pixels("generated images", torch.full((2, 1, 2, 2), -1.0))
 
 
 @pytest.mark.parametrize("name", [*ON_FEATURES, *ON_PIXELS])
@@ -489,8 +486,8 @@ def test_protocol_text_names_counts_and_detail_what_was_chosen(evidence: FakeEvi
     score = registry.metrics.get("parzen-goodfellow").compute(evidence, "")
     assert "400 generated" in score.protocol and "first 30 validation" in score.protocol
     assert "mean over 50 test" in score.protocol and score.n == 50 and score.detail.startswith("sigma=0.")
-    centres = inputs.pixels("", evidence.fake(400))
-    means = [parzen.log_likelihoods(inputs.pixels("", evidence.real(split)), centres, parzen.goodfellow_grid())
+    centres = checks.pixels("", evidence.fake(400))
+    means = [parzen.log_likelihoods(checks.pixels("", evidence.real(split)), centres, parzen.goodfellow_grid())
              for split in ("validation", "test")]  # fmt: skip
     chosen = means[1][means[0].mean(1).argmax()]
     assert score.value == pytest.approx(float(chosen.mean()), rel=1e-12)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganbench.metrics import frechet, inception_score, kernel, moments, neighbours
+from ganbench.metrics import frechet, inception_score, kernel, neighbours
+from ganbench.metrics.numerics import moments
 
 PRDC = ("precision", "recall", "density", "coverage")
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ganbench import datasets, registry
+from ganbench.distributions.known import Modes, Truth
+from ganbench.errors import UserError
 from ganbench.metrics.modes import divergence, nearest_modes
-from ganbench.registry import UserError
-from ganbench.truth import Modes, Truth
 
 
 @dataclass(eq=False)

@@ -17,18 +17,18 @@ from torch import Tensor
 from ganbench import datasets, registry
 from ganbench.datasets import SEQUENCES, Dataset
 from ganbench.datasets.moving import DIGITS, MNIST
-from ganbench.draws import Batches, scale
-from ganbench.evidence import RunEvidence
-from ganbench.game import Game
-from ganbench.measure import measure
-from ganbench.pictures import draw_grid
-from ganbench.record import from_json, to_json
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.stack import Stack
-from ganbench.suite import RunSpec
-from ganbench.train import train
-from ganbench.views import Moving
+from ganbench.distributions.moving import Moving
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.measure import measure
+from ganbench.evaluation.real import Reference
+from ganbench.game.contract import Game
+from ganbench.plotting.canvas import draw_grid
+from ganbench.records import from_json, to_json
+from ganbench.suites.spec import RunSpec
+from ganbench.training.batches import Batches, scale
+from ganbench.training.loop import train
+from ganbench.training.stack import Stack
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 VIEW = Moving(frames=5, canvas=14, side=8, speed=0.3)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.backbones import MLP, Conv
-from ganbench.game import Facts
-from ganbench.layers import MinibatchDiscrimination, ReferenceNorm, Spectral
-from ganbench.stack import Stack
+from ganbench.game.contract import Facts
+from ganbench.layers.blocks import MinibatchDiscrimination, ReferenceNorm, Spectral
+from ganbench.layers.networks import MLP, Conv
+from ganbench.training.stack import Stack
 
 SHAPE = (3, 8, 8)
 

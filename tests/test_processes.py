@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ganbench import processes
-from ganbench.processes import in_processes
+from ganbench.execution import processes
+from ganbench.execution.processes import in_processes
 
 Tell = Callable[..., None]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganbench.losses import gan_generator_maximum_likelihood
-from ganbench.ratios import RATIO_LOSSES, RatioLoss, log_softplus, reverse_kl, ulsif
-from ganbench.registry import UserError
+from ganbench.errors import UserError
+from ganbench.losses.adversarial import gan_generator_maximum_likelihood
+from ganbench.losses.ratios import RATIO_LOSSES, RatioLoss, log_softplus, reverse_kl, ulsif
 
 P = torch.tensor([0.55, 0.3, 0.1, 0.05], dtype=torch.float64)
 Q = torch.tensor([0.1, 0.25, 0.25, 0.4], dtype=torch.float64)

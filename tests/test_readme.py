@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from ganbench import datasets, registry
-from ganbench.measure import measure
-from ganbench.reference import Reference
-from ganbench.suite import expand, read_suite
-from ganbench.train import train
+from ganbench.evaluation.measure import measure
+from ganbench.evaluation.real import Reference
+from ganbench.suites.expand import expand
+from ganbench.suites.suite import read_suite
+from ganbench.training.loop import train
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,7 +71,7 @@ def test_graph_of_the_docs_is_a_model_that_trains_and_clusters(tmp_path: Path) -
 
 
 def test_every_command_of_the_readme_exists() -> None:
-    from ganbench.cli import app
+    from ganbench.cli.app import app
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert set(re.findall(r"^ganbench (\w+)", TEXT, re.MULTILINE)) <= known

@@ -10,19 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.backbones import MLP, Conv
-from ganbench.game import SGD, Adam, LinearDecay, Player
-from ganbench.record import (
-    Record,
-    ScoreRow,
-    fingerprint,
-    from_json,
-    read_rows,
-    seed_stream,
-    to_json,
-    write_rows,
-    write_whole,
-)
+from ganbench.game.players import SGD, Adam, LinearDecay, Player
+from ganbench.layers.networks import MLP, Conv
+from ganbench.records import Record, fingerprint, from_json, seed_stream, to_json, write_whole
+from ganbench.runs.scores import ScoreRow, read_rows, write_rows
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ganbench import registry
-from ganbench.registry import Registry, UserError, load_plugin, suggest
+from ganbench.errors import UserError, suggest
+from ganbench.registry import Registry, load_plugin
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from ganbench.leaderboard import aggregate
-from ganbench.report import number, render, tables
+from ganbench.reporting.leaderboard import aggregate
+from ganbench.reporting.render import render, tables
+from ganbench.reporting.reproduction import number
 from tests.test_leaderboard import lost, published, row, seeds
 
 MODELS = {"gan": [1.0, 1.1, 0.9], "fgan-weighted-jensen-shannon": [5.0, 5.2, 4.8], "vae": [5.1, 4.9, 5.05]}

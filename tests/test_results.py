@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ganbench.leaderboard import load_rows
-from ganbench.publish import BLOCK, refresh_readme, reported, write_leaderboards
-from ganbench.suite import expand, read_suite
+from ganbench.reporting.leaderboard import load_rows
+from ganbench.reporting.publish import BLOCK, refresh_readme, reported, write_leaderboards
+from ganbench.suites.expand import expand
+from ganbench.suites.suite import read_suite
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"

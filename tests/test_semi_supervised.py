@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ganbench import registry
-from ganbench.draws import draw, scale
-from ganbench.game import Game
-from ganbench.layers import WeightNorm
-from ganbench.registry import UserError
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Game
+from ganbench.layers.blocks import WeightNorm
+from ganbench.training.batches import scale
 
 SMALL = {"backbone.generator": [6], "backbone.critic": [9, 7, 5], "labels_per_class": 3}
 BATCH = 8

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ganbench import registry
-from ganbench.registry import UserError
+from ganbench.errors import UserError
 from tests.speed import common, metrics, quality, start, tables, training
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ def test_a_benchmark_is_described_and_versioned(cls: type) -> None:
 
 def test_what_an_older_commit_lacks_is_skipped_with_the_reason() -> None:
     with pytest.raises(NotImplementedError, match="nothing_of_this_name"), common.skipping():
-        from ganbench.train import nothing_of_this_name  # noqa: F401
+        from ganbench.training.loop import nothing_of_this_name  # noqa: F401
     with pytest.raises(NotImplementedError, match="unknown model 'gna'"), common.skipping():
         registry.models.get("gna")
     with pytest.raises(ZeroDivisionError), common.skipping():

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset, stacked_mnist
-from ganbench.evidence import RunEvidence
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.real import Reference
 from ganbench.metrics.modes import divergence
 from ganbench.metrics.stacked import histogram
-from ganbench.reference import Reference
-from ganbench.registry import UserError
 
 LENET = "lenet-mnist-v1"
 NAMES = ("stacked-modes", "stacked-kl", "stacked-modes-metz", "stacked-kl-metz")

@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from ganbench import checkpoints, datasets, registry, runs
+from ganbench import datasets, registry
 from ganbench.datasets import Dataset
-from ganbench.measure import wanted
-from ganbench.publish import publish_rows
-from ganbench.record import read_rows, write_rows
-from ganbench.registry import UserError
-from ganbench.runs import Status, pending
-from ganbench.suite import Budget, RunSpec, Suite, expand
-from ganbench.train import train
+from ganbench.errors import UserError
+from ganbench.evaluation.measure import wanted
+from ganbench.reporting.publish import publish_rows
+from ganbench.runs import folder
+from ganbench.runs.folder import Status, pending
+from ganbench.runs.scores import read_rows, write_rows
+from ganbench.suites.expand import expand
+from ganbench.suites.spec import RunSpec
+from ganbench.suites.suite import Budget, Suite
+from ganbench.training import checkpoints
+from ganbench.training.loop import train
 
 SUITE = Suite(
     name="stale",
@@ -47,7 +51,7 @@ def test_other_code_makes_a_run_pending(
 ) -> None:
     specs = trained(tmp_path, data)
     assert pending(specs, tmp_path) == []
-    monkeypatch.setattr(runs, "source_hash", lambda model: "edited since")
+    monkeypatch.setattr(folder, "source_hash", lambda model: "edited since")
     assert pending(specs, tmp_path) == specs
 
 
@@ -79,8 +83,8 @@ def test_npz_is_known_by_its_file_not_by_its_path(tmp_path: Path) -> None:
 def test_failed_metric_is_wanted_again(
     tmp_path: Path, data: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganbench.measure import measure
-    from ganbench.reference import Reference
+    from ganbench.evaluation.measure import measure
+    from ganbench.evaluation.real import Reference
 
     monkeypatch.setenv("GANBENCH_INCEPTION", str(tmp_path / "absent.pth"))
     spec = trained(tmp_path, data)[0]
@@ -92,8 +96,8 @@ def test_failed_metric_is_wanted_again(
 
 
 def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) -> None:
-    from ganbench.measure import measure
-    from ganbench.reference import Reference
+    from ganbench.evaluation.measure import measure
+    from ganbench.evaluation.real import Reference
 
     plans = [
         expand(SUITE, "quick", ["gan"])["gan"],
@@ -113,8 +117,8 @@ def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) 
 
 
 def test_publish_adds_a_model_to_committed_rows(tmp_path: Path, data: datasets.Dataset) -> None:
-    from ganbench.measure import measure
-    from ganbench.reference import Reference
+    from ganbench.evaluation.measure import measure
+    from ganbench.evaluation.real import Reference
 
     names = ["real-train", "gan"]
     suite = replace(SUITE, models=tuple(names))

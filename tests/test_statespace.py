@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.draws import draw
-from ganbench.game import Facts
-from ganbench.graph import Graph, Node
-from ganbench.graphical import GraphicalGAN
-from ganbench.registry import UserError
-from ganbench.sequences import FramesAndMore, cube, time_strides
-from ganbench.waves import waves
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts
+from ganbench.graphical.game import GraphicalGAN
+from ganbench.graphical.graph import Graph, Node
+from ganbench.graphical.schedule import waves
+from ganbench.graphical.video import FramesAndMore, cube, time_strides
 
 LOCAL, CONDITIONAL = "graphical-gan-statespace", "graphical-gan-statespace-conditional"
 RIVALS = ["3dcnn", "concat-x", "concat-z"]

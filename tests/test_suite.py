@@ -8,21 +8,12 @@ from typing import Any
 import pytest
 
 from ganbench import datasets, registry
-from ganbench.measure import find
-from ganbench.record import fingerprint, from_json, to_json
-from ganbench.registry import UserError
-from ganbench.suite import (
-    Budget,
-    RunSpec,
-    Suite,
-    expand,
-    parse_assignment,
-    parse_literal,
-    read_spec,
-    read_suite,
-    suite_names,
-    write_spec,
-)
+from ganbench.errors import UserError
+from ganbench.evaluation.measure import find
+from ganbench.records import fingerprint, from_json, to_json
+from ganbench.suites.expand import expand, parse_assignment, parse_literal
+from ganbench.suites.spec import RunSpec, read_spec, write_spec
+from ganbench.suites.suite import Budget, Suite, read_suite, suite_names
 
 SPEC = RunSpec(
     suite="s",

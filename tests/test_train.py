@@ -14,14 +14,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ganbench import record, registry, runs
-from ganbench.draws import scale
-from ganbench.record import seed_stream
-from ganbench.registry import UserError
-from ganbench.runs import Status, build, pending
-from ganbench.stack import Stack
-from ganbench.suite import RunSpec, read_spec
-from ganbench.train import stacks, train
+from ganbench import records, registry
+from ganbench.errors import UserError
+from ganbench.records import seed_stream
+from ganbench.runs import folder
+from ganbench.runs.folder import Status, build, pending
+from ganbench.suites.spec import RunSpec, read_spec
+from ganbench.training.batches import scale
+from ganbench.training.loop import stacks, train
+from ganbench.training.stack import Stack
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}
@@ -412,7 +413,7 @@ def test_a_game_whose_parameters_nobody_owns(tiny, monkeypatch):
 @pytest.mark.parametrize("broken", FILES)
 def test_nothing_is_half_written(tiny, tmp_path, monkeypatch, broken):
     data, plan = tiny(), specs("gan")
-    write: Callable[..., None] = record.write_whole
+    write: Callable[..., None] = records.write_whole
     written: list[str] = []
 
     def fail(path: Path, content: bytes | str) -> None:
@@ -423,7 +424,7 @@ def test_nothing_is_half_written(tiny, tmp_path, monkeypatch, broken):
         write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_whole", fail)
+        patch.setattr(folder, "write_whole", fail)
         with pytest.raises(OSError, match="disk full"):
             train(plan, data, tmp_path)
     assert written[3] == "status.json"  # last of the first folder

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 
 from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.game import SGD, Config, Facts, Game, NonNegative, Normal, Player
-from ganbench.registry import UserError
-from ganbench.stack import Stack
-from ganbench.turn import Turn
+from ganbench.distributions.noise import Normal
+from ganbench.errors import UserError
+from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.players import SGD, Player
+from ganbench.records import NonNegative
+from ganbench.training.stack import Stack
+from ganbench.training.step import Turn
 
 DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none"}
 SPLITS = ("train", "validation", "test")
@@ -147,7 +150,7 @@ def test_feature_matching_takes_its_share_of_the_loss(vectors: Dataset) -> None:
 
 
 def _noise_of(*stream: str | int) -> torch.Generator:
-    from ganbench.record import seed_stream
+    from ganbench.records import seed_stream
 
     return torch.Generator().manual_seed(seed_stream(*stream, "noise"))
 

@@ -12,15 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ganbench import optimisers, registry, speed
+from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.draws import scale
-from ganbench.game import SGD, Adam, Config, Facts, Game, Normal, Player, RMSprop
+from ganbench.distributions.noise import Normal
+from ganbench.errors import UserError
+from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.players import SGD, Adam, Player, RMSprop
 from ganbench.precision import float32_arithmetic
-from ganbench.registry import UserError
-from ganbench.speed import choose_engine
-from ganbench.stack import Stack, labels_for
-from ganbench.turn import note_bad, turns
+from ganbench.training import engines, optimisers
+from ganbench.training.batches import scale
+from ganbench.training.engines import choose_engine
+from ganbench.training.stack import Stack, labels_for
+from ganbench.training.step import note_bad, turns
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}
@@ -107,7 +110,7 @@ def test_tracing_takes_no_step(tiny):
     data = tiny()
     game = stack("gan", data, DENSE, [0, 4], engine="compiled")
     before = [tensor.detach().clone() for tensor in tree_leaves(game.state)]
-    fast = speed.compiled(lambda state, x: state[0].add_(x.sum()))
+    fast = engines.compiled(lambda state, x: state[0].add_(x.sum()))
     x = torch.ones(3)
     assert fast([torch.zeros(2)], x).tolist() == [3.0, 3.0]
     assert all(torch.equal(a, b) for a, b in zip(before, tree_leaves(game.state), strict=True))
@@ -130,7 +133,7 @@ def test_a_failing_compiler_is_one_line(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda traced, **options: fail)
     with pytest.raises(UserError, match=r"^the training step cannot be compiled \(no C\+\+ compiler\)"):
-        speed.compiled(lambda x: x + 1)(torch.ones(2))
+        engines.compiled(lambda x: x + 1)(torch.ones(2))
 
 
 def test_a_step_that_asks_for_a_value_is_one_line():
@@ -138,7 +141,7 @@ def test_a_step_that_asks_for_a_value_is_one_line():
         return x + 1 if x.sum() > 0 else x
 
     with pytest.raises(UserError, match=r"^the training step cannot be compiled \(.*; try --engine eager$"):
-        speed.compiled(step)(torch.ones(2))
+        engines.compiled(step)(torch.ones(2))
 
 
 @pytest.mark.gpu

@@ -13,6 +13,8 @@ from scipy import stats
 from torch import Tensor
 
 from ganbench import datasets, registry
+from ganbench.distributions.known import Truth
+from ganbench.errors import UserError
 from ganbench.metrics import two_sample
 from ganbench.metrics.two_sample import (
     gaussian_kernel,
@@ -23,8 +25,6 @@ from ganbench.metrics.two_sample import (
     wasserstein1,
     wasserstein1_test,
 )
-from ganbench.registry import UserError
-from ganbench.truth import Truth
 
 NAMES = ("mmd", "mmd-p", "w1", "w1-p")
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganbench import optimisers, registry
+from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.game import SGD, Adam, Game, RMSprop
-from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
-from ganbench.stack import Stack
-from ganbench.turn import Turn
+from ganbench.game.contract import Game
+from ganbench.game.players import SGD, Adam, RMSprop
+from ganbench.losses.adversarial import gan_discriminator, gan_generator_nonsaturating
+from ganbench.training import optimisers
+from ganbench.training.stack import Stack
+from ganbench.training.step import Turn
 
 DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none", "critic_activation": "tanh"}
 FOREIGN = {"latent": 5, "generator.optimiser": {"kind": "sgd", "lr": 1.0}}  # a step then is minus the gradient

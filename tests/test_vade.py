@@ -12,10 +12,11 @@ from torch.distributions import Categorical, Normal, kl_divergence
 
 from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.draws import draw, scale
-from ganbench.game import Facts, Game
-from ganbench.registry import UserError
-from ganbench.stack import Stack
+from ganbench.distributions.noise import draw
+from ganbench.errors import UserError
+from ganbench.game.contract import Facts, Game
+from ganbench.training.batches import scale
+from ganbench.training.stack import Stack
 
 LINEAR = {"kind": "mlp", "generator": [], "critic": [6], "generator_norm": "none"}
 DENSE = {"kind": "mlp", "generator": [16], "critic": [16]}

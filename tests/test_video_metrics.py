@@ -13,17 +13,19 @@ from torch import Tensor
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset
 from ganbench.datasets.moving import DIGITS, MNIST
-from ganbench.evidence import RunEvidence
+from ganbench.distributions.moving import Moving
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.measure import find
+from ganbench.evaluation.real import Reference
 from ganbench.features import extract
-from ganbench.game import Game
-from ganbench.measure import find
+from ganbench.game.contract import Game
 from ganbench.metrics import Score
 from ganbench.metrics.motion import LONG, LONG_SEQUENCES, motion_errors, visible
 from ganbench.metrics.video import crop, identity_consistency, locate, located
-from ganbench.reference import Reference
-from ganbench.registry import UserError
-from ganbench.suite import RunSpec, expand, read_suite
-from ganbench.views import Moving
+from ganbench.suites.expand import expand
+from ganbench.suites.spec import RunSpec
+from ganbench.suites.suite import read_suite
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 EXTRACTOR = "mlp-digits-v1"

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.game import Facts
-from ganbench.record import seed_stream, to_json
-from ganbench.truth import Truth
-from ganbench.views import Moving
+from ganbench.distributions.known import Truth
+from ganbench.distributions.moving import Moving
+from ganbench.game.contract import Facts
+from ganbench.records import seed_stream, to_json
 
 SEQUENCES = 1000
 "sequences of a split, the first ones, that are measured, fitted to and averaged: float32 videos fill any memory"

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ganbench.datasets import Dataset, Source, register, splits
-from ganbench.datasets.laws import Drawable, Mixture1d, PushForward, Square
+from ganbench.distributions.scalar import Drawable, Mixture1d, PushForward, Square
 
 SIZES = (100_000, 10_000, 10_000)
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ganbench.registry import UserError
+from ganbench.errors import UserError
 
 
 def brief(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from ganbench.datasets import Dataset, splits
 from ganbench.datasets.files import brief
-from ganbench.registry import UserError
+from ganbench.errors import UserError
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 SPLITS = ("train", "validation", "test")

@@ -10,7 +10,7 @@ import torch
 
 from ganbench.datasets import Dataset
 from ganbench.datasets.folder import ENDINGS, agree, read_pixels, sort_out
-from ganbench.registry import UserError
+from ganbench.errors import UserError
 
 
 def load(name: str, root: Path) -> Dataset:

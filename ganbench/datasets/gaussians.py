@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganbench.datasets.laws import LOG_ROOT_TAU, Drawable, chosen
-from ganbench.registry import UserError
-from ganbench.truth import Modes
+from ganbench.distributions.known import Modes
+from ganbench.distributions.scalar import LOG_ROOT_TAU, Drawable, chosen
+from ganbench.errors import UserError
 
 ROWS = 2048
 "vectors whose density is computed at once"

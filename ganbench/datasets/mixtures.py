@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganbench.datasets import Dataset, Source, register, splits
 from ganbench.datasets.gaussians import Ellipsoids, Mixture, SwissRoll
-from ganbench.datasets.laws import Drawable
+from ganbench.distributions.scalar import Drawable
 
 SIZES = (100_000, 10_000, 10_000)
 SMALL = (20_000, 2_500, 2_500)

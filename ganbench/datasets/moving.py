@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ganbench.datasets import Dataset, Source, digits, mnist, register
-from ganbench.views import Moving
+from ganbench.distributions.moving import Moving
 
 MNIST = Moving(frames=16, canvas=64, side=28, speed=0.1)
 "of Srivastava et al. 2015, with one digit; 3.6 pixels per frame"

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganbench.datasets import Dataset, splits
 from ganbench.datasets.files import brief
-from ganbench.registry import UserError
+from ganbench.errors import UserError
 
 POOLS = ("arr_0", "images")
 SPLITS = ("train", "validation", "test")

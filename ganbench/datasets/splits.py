@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganbench.datasets import Dataset
-from ganbench.datasets.laws import Drawable
+from ganbench.distributions.scalar import Drawable
 
 SPLITS = ("train", "validation", "test")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import safetensors.torch
 from torch import nn
 
+from ganbench.errors import UserError
 from ganbench.features import Extractor, register
 from ganbench.features.networks import MLP, LeNet, Pixels
-from ganbench.registry import UserError
 
 WEIGHTS = Path(__file__).parent / "weights"
 MNIST = "91d54ff7d69ab80e5971231f34d9ba5e75c8c801a7cad566d7e8e039f33ebb1b"

@@ -30,11 +30,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ganbench import datasets
+from ganbench.errors import UserError
 from ganbench.features import extract
 from ganbench.features.classifiers import WEIGHTS, load_classifier
 from ganbench.features.networks import MLP, LeNet
-from ganbench.record import write_whole
-from ganbench.registry import UserError
+from ganbench.records import write_whole
 
 Augment = Callable[[Tensor, Generator], Tensor]
 

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, Protocol
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.truth import Truth
-from ganbench.views import Moving
+from ganbench.distributions.known import Truth
+from ganbench.distributions.moving import Moving
 
 Split = Literal["train", "validation", "test"]
 

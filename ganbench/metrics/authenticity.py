@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.blocks import BLOCK, ROWS
-from ganbench.metrics.distances import of_distances
-from ganbench.metrics.inputs import matrix, pair, pixels
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.blocks import BLOCK, ROWS
+from ganbench.metrics.numerics.checks import matrix, pair, pixels
+from ganbench.metrics.numerics.distances import of_distances
 
 SAMPLES = 1000
 

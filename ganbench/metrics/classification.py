@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.inputs import matrix
-from ganbench.registry import UserError
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.checks import matrix
 
 
 def hits(logits: Tensor, classes: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, Split, register
-from ganbench.metrics.averages import average
-from ganbench.registry import UserError
+from ganbench.metrics.numerics.averages import average
 
 NO_CLASS = -1
 "in a map: a cluster that stands for no class, so that all its images count as errors"

@@ -7,12 +7,12 @@ import warnings
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.blocks import BLOCK
-from ganbench.metrics.distances import of_distances
-from ganbench.metrics.inputs import matrix, pair
-from ganbench.registry import UserError
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.blocks import BLOCK
+from ganbench.metrics.numerics.checks import matrix, pair
+from ganbench.metrics.numerics.distances import of_distances
 
 PROBED = 10_000
 "training images of the linear probe: ten times the parameters of ten classes on a hundred dimensions"

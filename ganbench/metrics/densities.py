@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from ganbench.distributions.known import Truth
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.registry import UserError
-from ganbench.truth import Truth
 
 CELLS = 400_000
 BINS = 200

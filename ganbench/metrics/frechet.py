@@ -14,12 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.blocks import BLOCK, ROWS
-from ganbench.metrics.inputs import matrix, pair
-from ganbench.metrics.moments import Moments
-from ganbench.metrics.threads import in_threads, one_thread
-from ganbench.registry import UserError
+from ganbench.metrics.numerics.blocks import BLOCK, ROWS
+from ganbench.metrics.numerics.checks import matrix, pair
+from ganbench.metrics.numerics.moments import Moments
+from ganbench.metrics.numerics.threads import in_threads, one_thread
 
 GROUPS = 10
 "groups of generated items that the jackknife leaves out in turn"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.blocks import ROWS
-from ganbench.metrics.inputs import matrix
-from ganbench.registry import UserError
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.blocks import ROWS
+from ganbench.metrics.numerics.checks import matrix
 
 SPLITS = 10
 

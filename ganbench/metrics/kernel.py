@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.blocks import BLOCK, panels
-from ganbench.metrics.inputs import pair
-from ganbench.metrics.threads import in_threads
+from ganbench.metrics.numerics.blocks import BLOCK, panels
+from ganbench.metrics.numerics.checks import pair
+from ganbench.metrics.numerics.threads import in_threads
 
 SUBSETS = 100
 SUBSET_SIZE = 1000

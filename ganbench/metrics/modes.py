@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from ganbench.distributions.known import Modes
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.inputs import pair
-from ganbench.registry import UserError
-from ganbench.truth import Modes
+from ganbench.metrics.numerics.checks import pair
 
 SAMPLES = 2500
 DEVIATIONS = 3.0

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from ganbench.distributions.moving import Moving
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
+from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.video import content, located
-from ganbench.registry import UserError
-from ganbench.views import Moving
 
 DIRECTIONS = 360
 "directions tried: they are known to half a degree"

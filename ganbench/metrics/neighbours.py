@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.blocks import BLOCK, in_float64
-from ganbench.metrics.distances import of_distances
-from ganbench.metrics.inputs import pair
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.blocks import BLOCK, in_float64
+from ganbench.metrics.numerics.checks import pair
+from ganbench.metrics.numerics.distances import of_distances
 
 K = 5
 "nearest_k of the prdc library"

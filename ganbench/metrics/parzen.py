@@ -12,12 +12,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.blocks import BLOCK
-from ganbench.metrics.distances import of_distances
-from ganbench.metrics.inputs import matrix, pair, pixels
-from ganbench.registry import UserError
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.blocks import BLOCK
+from ganbench.metrics.numerics.checks import matrix, pair, pixels
+from ganbench.metrics.numerics.distances import of_distances
 
 SAMPLES = 10_000
 FGAN_SAMPLES = 16_000

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.blocks import in_float64
-from ganbench.metrics.inputs import pair, pixels
-from ganbench.registry import UserError
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.blocks import in_float64
+from ganbench.metrics.numerics.checks import pair, pixels
 
 
 def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
 from ganbench.metrics.modes import divergence
-from ganbench.registry import UserError
 
 MODES = 1000
 HITS = 5

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.inputs import matrix, pair
-from ganbench.registry import UserError
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.checks import matrix, pair
 
 MMD_SAMPLES, MMD_PERMUTATIONS = 2000, 500
 W1_SAMPLES, W1_TEST_SAMPLES, W1_PERMUTATIONS = 500, 250, 199

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganbench.distributions.moving import Moving
+from ganbench.errors import UserError
 from ganbench.metrics import Evidence, Metric, Score, frechet, register
-from ganbench.metrics.averages import average
-from ganbench.metrics.blocks import in_float64
-from ganbench.metrics.inputs import pixels
+from ganbench.metrics.numerics.averages import average
+from ganbench.metrics.numerics.blocks import in_float64
+from ganbench.metrics.numerics.checks import pixels
 from ganbench.metrics.reconstruction import squared_errors
-from ganbench.registry import UserError
-from ganbench.views import Moving
 
 FRAMES = 4
 "frames per sequence whose features are compared: more of the same digit say little more"

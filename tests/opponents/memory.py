@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganbench.metrics import authenticity, frechet, inception_score, kernel, neighbours, parzen, reconstruction
-from ganbench.metrics.blocks import BLOCK, COLUMNS, PANEL, ROWS
+from ganbench.metrics.numerics.blocks import BLOCK, COLUMNS, PANEL, ROWS
 
 ROOT = Path(__file__).parent.parent.parent
 D = 2048

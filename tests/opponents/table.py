@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ganbench.record import write_whole
+from ganbench.records import write_whole
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 

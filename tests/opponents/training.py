@@ -18,11 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset
+from ganbench.errors import UserError
 from ganbench.precision import float32_arithmetic
-from ganbench.registry import UserError
-from ganbench.runs import build
-from ganbench.stack import Stack
-from ganbench.suite import RunSpec
+from ganbench.runs.folder import build
+from ganbench.suites.spec import RunSpec
+from ganbench.training.stack import Stack
 from tests.opponents import public_script, table
 from tests.opponents.table import Comparison
 

@@ -37,7 +37,8 @@ if "ASV_ENV_TYPE" not in os.environ:  # "existing": the working tree is meant, w
     os.environ["PYTHONPATH"] = str(ROOT)  # for the interpreters that benchmarks start
 # asv benchmarks fork from a process that has imported this file: without it each would wait for these imports.
 with suppress(Exception):
-    from ganbench import datasets, measure, registry, train  # noqa: F401
+    from ganbench import registry
+    from ganbench.training import loop  # noqa: F401
 
     registry.models.load()
     registry.metrics.load()
@@ -57,7 +58,7 @@ def names() -> dict[str, list[str]]:
 def skipping() -> Iterator[None]:
     """Let asv skip a benchmark, with the reason, whose subject the installed commit or the machine lacks."""
     try:
-        from ganbench.registry import UserError
+        from ganbench.errors import UserError
     except ImportError as error:
         raise NotImplementedError(str(error)) from error
     try:
@@ -95,7 +96,8 @@ def data(backbone: str, device: str) -> Any:
 
 def specs(backbone: str, model: str, seeds: int) -> list[Any]:
     """Return run specifications of a model on the digits networks, or on DCGAN's at a quarter of their width."""
-    from ganbench.suite import expand, read_suite
+    from ganbench.suites.expand import expand
+    from ganbench.suites.suite import read_suite
 
     name, own = ("digits", []) if backbone == "mlp" else ("mnist-conv", [("*", "backbone.width", 16)])
     return expand(read_suite(name), "quick", [model], seeds, own)[model]
@@ -104,7 +106,7 @@ def specs(backbone: str, model: str, seeds: int) -> list[Any]:
 def engine(name: str, device: str) -> dict[str, str]:
     """Return the stack's argument for an engine, "auto" for the device's own; older commits have none."""
     try:
-        from ganbench.speed import choose_engine
+        from ganbench.training.engines import choose_engine
     except ImportError:
         if name in ("auto", "eager"):
             return {}
@@ -124,9 +126,9 @@ def stack(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "
         speed: engine, or "auto".
     """
     with skipping():
-        from ganbench.runs import build
-        from ganbench.stack import Stack
-        from ganbench.train import stacks
+        from ganbench.runs.folder import build
+        from ganbench.training.loop import stacks
+        from ganbench.training.stack import Stack
 
         runs, images = specs(backbone, model, seeds), data(backbone, device)
         games = [build(spec, images) for spec in runs]
@@ -145,10 +147,11 @@ def evidence(model: str, device: str, suite: str = "digits") -> Any:
     """Return what metrics may ask about an untrained model of a suite that needs no files, digits by default."""
     with skipping():
         from ganbench import datasets
-        from ganbench.measure import RunEvidence
-        from ganbench.reference import Reference
-        from ganbench.runs import build
-        from ganbench.suite import expand, read_suite
+        from ganbench.evaluation.inputs import RunEvidence
+        from ganbench.evaluation.real import Reference
+        from ganbench.runs.folder import build
+        from ganbench.suites.expand import expand
+        from ganbench.suites.suite import read_suite
 
         read = read_suite(suite)
         images = datasets.load(read.datasets[-1]).to(torch_device(device))

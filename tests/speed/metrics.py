@@ -19,7 +19,7 @@ def ready(name: str, device: str) -> tuple[Any, Any]:
     """Return a metric and the evidence of the first model that has what it needs and takes the data; else skip."""
     with skipping():
         from ganbench import registry
-        from ganbench.suite import read_suite
+        from ganbench.suites.suite import read_suite
 
         metric = registry.metrics.get(name)
         still, moving = ({m.split("@")[0] for m in read_suite(s).metrics} for s in ("digits", "video-digits"))

@@ -24,10 +24,11 @@ def mean_score(model: str, metric: str) -> float:
     """Return the mean over two seeds of a model after 300 rounds on digits; an error if one is not measured."""
     with skipping():
         from ganbench import datasets
-        from ganbench.measure import measure
-        from ganbench.reference import Reference
-        from ganbench.suite import Budget, expand, read_suite
-        from ganbench.train import train
+        from ganbench.evaluation.measure import measure
+        from ganbench.evaluation.real import Reference
+        from ganbench.suites.expand import expand
+        from ganbench.suites.suite import Budget, read_suite
+        from ganbench.training.loop import train
 
         torch.set_num_threads(1)
         data = datasets.load("digits")
@@ -51,7 +52,7 @@ class Digits:
 
     def setup(self, model: str) -> None:
         with skipping():
-            from ganbench import measure, suite, train  # noqa: F401
+            from ganbench.training import loop  # noqa: F401
 
     def track_fid(self, model: str) -> float:
         return mean_score(model, "fid@mlp-digits-v1")

@@ -16,7 +16,7 @@ def score_file() -> Path:
     sys.path.append(str(Path(__file__).parents[1]))  # asv knows the folder of the benchmarks only
     from synthetic import rows
 
-    from ganbench.record import write_rows
+    from ganbench.runs.scores import write_rows
 
     path = Path(tempfile.mkdtemp()) / "scores.csv"
     write_rows(path, rows(200, 50, 2))
@@ -33,6 +33,6 @@ class Leaderboard:
             score_file()
 
     def time_leaderboard(self) -> None:
-        from ganbench.leaderboard import aggregate, load_rows
+        from ganbench.reporting.leaderboard import aggregate, load_rows
 
         aggregate(load_rows([score_file()]))

@@ -75,7 +75,7 @@ class Views:
     def setup(self, device: str) -> None:
         with skipping():
             from ganbench.datasets.moving import MNIST
-            from ganbench.draws import Batches
+            from ganbench.training.batches import Batches
         images = torch.randint(256, (1000, 1, 28, 28), dtype=torch.uint8, device=torch_device(device))
         self.batches = Batches(images, 50, [("random", "none", 0)], view=MNIST)
         self.time_minibatch(device)

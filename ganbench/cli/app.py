@@ -1,0 +1,203 @@
+"""The command line. Heavy imports wait inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganbench import __version__, registry
+from ganbench.cli import results
+from ganbench.cli.results import (
+    DataRoot,
+    Metrics,
+    NoDownload,
+    Out,
+    Plugins,
+    SuiteOption,
+    load_plugins,
+    rows_of,
+    run_folders,
+    show,
+    split,
+)
+from ganbench.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train, measure and rank generative adversarial networks and their relatives. "
+    "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
+)
+
+for command in (results.leaderboard, results.publish, results.picture):
+    app.command()(command)
+
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
+INTERRUPTED = 130  # what the option parser makes of Ctrl-C
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="models, datasets, metrics, extractors or suites; default all")] = "",
+    plugin: Plugins = [],
+) -> None:
+    """Print what there is, one line each; models with their abilities."""
+    from ganbench.cli.catalogue import KINDS, lines
+
+    if what and what not in KINDS:
+        raise registry.suggest("thing to list", what, list(KINDS))
+    load_plugins(plugin)
+    for kind in [what] if what else KINDS:
+        if not what:
+            print(f"{kind}:")
+        for line in lines(kind):
+            print(line if what else f"  {line}")
+
+
+@app.command()
+def run(
+    suite: SuiteOption,
+    models: Annotated[str | None, typer.Option(help="comma-separated names; default all of the suite")] = None,
+    seeds: Annotated[int | None, typer.Option(help="number of training seeds; default the budget's")] = None,
+    budget: Annotated[str, typer.Option(help="quick, standard, paper or another of the suite's")] = "quick",
+    device: Device = "auto",
+    set_: Annotated[list[str], typer.Option("--set", help="model.key=value, e.g. wgan-gp.penalty=5")] = [],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="comma-separated: one of the suite's or another, by name, folder:PATH, frames:PATH or npz:PATH"
+        ),
+    ] = "",
+    data_root: DataRoot = None,
+    no_download: NoDownload = False,
+    out: Out = Path("runs"),
+    workers: Annotated[int, typer.Option(help="processes that share out models, cores and GPU memory")] = 1,
+    engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
+    plugin: Plugins = [],
+) -> None:
+    """Train and measure what is not yet done, then print the leaderboard."""
+    from ganbench.records import check_writable
+    from ganbench.suites.expand import expand, parse_assignment
+    from ganbench.suites.suite import read_suite
+
+    load_plugins(plugin)
+    chosen = read_suite(suite)
+    assignments = [parse_assignment(text) for text in set_]
+    names = split(models or "")
+    if models is not None and not names:
+        raise UserError("--models names none; leave it out for all models of the suite")
+    groups = [
+        specs
+        for name in split(dataset) or chosen.datasets or ("",)
+        for specs in expand(
+            chosen, budget, list(dict.fromkeys(names)), seeds, assignments, name, precision
+        ).values()
+    ]
+    several = len({specs[0].dataset for specs in groups}) > 1
+    if workers < 1:
+        raise UserError(f"--workers must be at least 1, got {workers}")
+    check_writable(out)
+
+    from ganbench.cli.progress import work_off
+    from ganbench.evaluation.measure import find
+    from ganbench.execution.jobs import Work, check, choose_device
+    from ganbench.training.engines import choose_engine
+
+    for name in chosen.metrics:
+        find(name)
+    place = choose_device(device)
+    form = choose_engine(engine, place)
+    works = [
+        Work(
+            tuple(specs),
+            chosen.metrics,
+            out,
+            place,
+            data_root,
+            not no_download,
+            tuple(plugin),
+            engine=form,
+            label=f"{specs[0].model} on {specs[0].dataset}" if several else "",
+        )
+        for specs in groups
+    ]
+    outcomes = work_off(works, workers, out)
+    failed = {outcome.model for outcome in outcomes if outcome.error}
+    show(rows_of(spec.folder(out) for work in works if work.model not in failed for spec in work.specs), "rich")
+    folder = out / chosen.name
+    pictures = f"{folder}/*/*/samples.png" if any(folder.glob("*/*/samples.png")) else f"ganbench picture {folder}"
+    print(f"score rows: {folder}/*/*/scores.csv   pictures: {pictures}   losses: .../log.csv")
+    check(outcomes)
+
+
+@app.command()
+def measure(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
+    metric: Metrics = "",
+    suite: Annotated[str, typer.Option(help="suite whose metrics to take; default the one that was run")] = "",
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    no_download: NoDownload = False,
+    plugin: Plugins = [],
+) -> None:
+    """Measure finished runs again, or with new metrics, without training."""
+    from ganbench.cli.progress import display
+    from ganbench.evaluation.measure import find
+    from ganbench.execution.jobs import Work, check, choose_device, execute
+    from ganbench.suites.spec import read_spec
+    from ganbench.suites.suite import read_suite, suite_names
+
+    load_plugins(plugin)
+    folders = run_folders(runs)
+    wanted = split(metric) or (list(read_suite(suite).metrics) if suite else [])
+    for name in wanted:
+        find(name)
+    place = choose_device(device)
+    works = []
+    for folder in folders:
+        spec = read_spec(folder)
+        if not wanted and spec.suite not in suite_names():
+            raise UserError(f"suite {spec.suite} is a file of yours; give its path by --suite, or name a --metric")
+        names = wanted or read_suite(spec.suite).metrics
+        out = folder.parent.parent.parent
+        if spec.folder(out) != folder:
+            raise UserError(f"'{folder}' does not have the name of its specification; was it moved or edited?")
+        works.append(
+            Work((spec,), tuple(names), out, place, data_root, not no_download, tuple(plugin), again=True)
+        )
+    with display(works) as tell:
+        outcomes = execute(works, 1, tell)
+    print(f"measured {sum(outcome.measured for outcome in outcomes)} runs")
+    fine = (folder for folder, outcome in zip(folders, outcomes, strict=True) if not outcome.error)
+    show(rows_of(fine), "rich")
+    check(outcomes)
+
+
+@app.command("version")
+def version_() -> None:
+    """Print the version."""
+    print(f"ganbench {__version__}")
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user is one line on stderr and exit code 2."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    if arguments == ["--version"]:
+        arguments = ["version"]
+    try:
+        code = app(args=arguments or ["--help"], prog_name="ganbench", standalone_mode=False)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # the option parser's own errors
+        if debug or not (isinstance(error, UserError | OSError) or usage):
+            raise
+        text = usage() if usage else str(error)
+        print(f"ganbench: error: {' '.join(text.split())}", file=sys.stderr)
+        sys.exit(2)
+    if code == INTERRUPTED:
+        print("ganbench: stopped; run the same command again to go on", file=sys.stderr)
+    sys.exit(code or 0)

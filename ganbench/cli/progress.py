@@ -1,0 +1,67 @@
+"""What a user sees while work is done: bars on a terminal, elsewhere a line for each trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ganbench.execution.jobs import Outcome, Tell, Work, execute
+
+
+@contextmanager
+def display(works: Sequence[Work]) -> Iterator[Tell]:
+    """Yield the callback of `ganbench.execution.jobs.execute` that shows rounds, images/s and the time left."""
+    columns = (
+        TextColumn("{task.description:<38}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    terminal = console.is_terminal
+    progress = Progress(*columns, console=console, transient=True)
+    with progress if terminal else nullcontext():  # rich before 15 ends even a disabled display with a blank line
+        total = sum(len(work.untrained()) + len(work.unmeasured()) for work in works)
+        overall = progress.add_task("runs to train and to measure", total=total, speed="")
+        rounds = {work.model: len(work.untrained()) * work.specs[0].rounds for work in works}
+        bars = {}
+
+        def tell(model: str, stage: str, done: int, speed: float) -> None:
+            if stage == "train":
+                if model not in bars:
+                    bars[model] = progress.add_task(f"{model} (rounds)", total=rounds[model], speed="")
+                progress.update(bars[model], advance=done, speed=f"{speed:,.0f} images/s" if speed else "")
+                return
+            progress.advance(overall, done)
+            if stage == "trained":
+                if model in bars:
+                    progress.update(bars[model], visible=False)
+                if not terminal:
+                    print(f"{model}: trained {done} runs", flush=True)
+
+        yield tell
+
+
+def work_off(works: Sequence[Work], workers: int, out: Path) -> list[Outcome]:
+    """Do what is left of the work, say what was done and return what became of it."""
+    todo = [work for work in works if work.untrained() or work.unmeasured()]
+    runs = sum(len(work.specs) for work in works)
+    if not todo:
+        print(f"nothing to train or measure: all {runs} runs are finished in {out}")
+        return []
+    if not any(work.untrained() for work in works):
+        print(f"nothing to train: all {runs} runs are trained in {out}")
+    with display(todo) as tell:
+        outcomes = execute(todo, workers, tell)
+    trained = sum(outcome.trained for outcome in outcomes)
+    measured = sum(outcome.measured for outcome in outcomes)
+    print(f"trained {trained} of {runs} runs, measured {measured}")
+    for outcome in outcomes:
+        for line in outcome.diverged:
+            print(f"{outcome.model}: {line}; its losses are in log.csv under {out}")
+    return outcomes

@@ -1,0 +1,177 @@
+"""Commands that look at what runs left behind: leaderboards, results to commit, pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ganbench import registry
+from ganbench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SuiteOption = Annotated[str, typer.Option("--suite", help="suite name or path of a .toml file")]
+Out = Annotated[Path, typer.Option("--out", help="folder of all runs")]
+Plugins = Annotated[list[str], typer.Option("--plugin", help="Python file with further models or metrics")]
+DataRoot = Annotated[str | None, typer.Option("--data-root", help="dataset folder; default $GANBENCH_DATA")]
+NoDownload = Annotated[bool, typer.Option("--no-download", help="never fetch a dataset")]
+Metrics = Annotated[str, typer.Option("--metric", help="comma-separated metrics; default all of the suite")]
+
+
+def split(text: str) -> list[str]:
+    """Return the parts of a comma-separated list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def load_plugins(plugins: list[str]) -> None:
+    """Load files with further models or metrics."""
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+
+
+def run_folders(roots: Iterable[Path]) -> list[Path]:
+    """Return the folders of all finished runs below some folders; UserError if there is none."""
+    roots = list(roots)
+    folders = sorted({spec.parent for root in roots for spec in root.resolve().glob("**/spec.json")})
+    folders = [folder for folder in folders if (folder / "status.json").exists()]
+    if not folders:
+        raise UserError(f"no finished run in {', '.join(map(str, roots))}; train some with ganbench run")
+    return folders
+
+
+def rows_of(folders: Iterable[Path]) -> pd.DataFrame:
+    """Return the score rows of run folders."""
+    from ganbench.reporting.leaderboard import load_rows
+
+    return load_rows(path for folder in folders if (path := folder / "scores.csv").exists())
+
+
+def show(rows: pd.DataFrame, form: str) -> None:
+    """Print the leaderboards of some rows, published numbers beside them."""
+    from ganbench.reporting.leaderboard import aggregate, read_reported, results_folder
+    from ganbench.reporting.render import render
+
+    if rows.empty:
+        return
+    text = render(aggregate(rows, read_reported(results_folder())), form)
+    if text:
+        print(text, end="")
+
+
+def leaderboard(
+    suite: SuiteOption,
+    out: Out = Path("runs"),
+    committed: Annotated[bool, typer.Option("--committed", help="from results/ instead of --out")] = False,
+    form: Annotated[str, typer.Option("--format", help="rich, md, csv, html or latex")] = "rich",
+    budget: Annotated[str, typer.Option(help="one budget only; default all, a table each")] = "",
+    metric: Metrics = "",
+) -> None:
+    """Print the leaderboard of a suite from the runs folder, or from the score rows committed in results/."""
+    from ganbench.reporting.leaderboard import choose, load_rows, results_folder
+    from ganbench.reporting.render import FORMATS
+    from ganbench.suites.suite import read_suite
+
+    if form not in FORMATS:
+        raise registry.suggest("format", form, list(FORMATS))
+    name = read_suite(suite).name
+    if committed:
+        paths = list((results_folder() / "scores").glob(f"{name}-*.csv"))
+    else:
+        paths = list((out / name).glob("*/*/scores.csv"))
+    if not paths:
+        place = "results/" if committed else f"{out}/{name}"
+        raise UserError(f"no score rows of suite {name} in {place}; make some with ganbench run --suite {suite}")
+    show(choose(load_rows(paths), name, budget, split(metric)), form)
+
+
+def publish(
+    suite: SuiteOption,
+    budget: Annotated[str, typer.Option(help="which budget's rows")],
+    out: Out = Path("runs"),
+    results: Annotated[
+        Path, typer.Option(help="folder to write scores/, leaderboards/ and reported.csv to")
+    ] = Path("results"),
+) -> None:
+    """Copy the score rows of finished runs to results/ and write the leaderboards made from them."""
+    from ganbench.reporting.publish import publish_rows
+    from ganbench.suites.suite import read_suite
+
+    for path in publish_rows(read_suite(suite), budget, out, results):
+        print(path)
+
+
+def picture(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
+    kind: Annotated[
+        str, typer.Option(help="training, curves, clusters, traversal, ...; default all that a run has")
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="one figure of the first seeds, or a film (.gif); default in each run folder"),
+    ] = None,
+    models: Annotated[str, typer.Option(help="comma-separated names, in this order; default all")] = "",
+    metric: Annotated[str, typer.Option(help="of --kind curves, over the snapshots of the runs")] = "",
+    data_root: DataRoot = None,
+    no_download: NoDownload = False,
+    plugin: Plugins = [],
+) -> None:
+    """Draw runs: what they learned, on images and sequences; how they went, on 1-D and 2-D data of known law."""
+    from ganbench.plotting.curves import draw_curves
+    from ganbench.plotting.kinds import KINDS, draw_gallery, draw_run, first_seeds, read_run, reference
+    from ganbench.plotting.trajectory import draw_course, draw_figure, read_course
+    from ganbench.suites.spec import read_spec
+
+    load_plugins(plugin)
+    if kind not in ("", "training", "curves", *KINDS):
+        raise registry.suggest("kind of picture", kind, ["training", "curves", *KINDS])
+    if (kind == "curves") != bool(metric) or (metric and out is None):
+        raise UserError("--kind curves needs --metric and --out, and only it takes a metric")
+    specs = {folder: read_spec(folder) for folder in run_folders(runs)}
+    for name in split(models):
+        if name not in {spec.model for spec in specs.values()}:
+            raise registry.suggest("model among these runs", name, sorted({spec.model for spec in specs.values()}))
+    wanted = split(models) or [""]
+    folders = [folder for name in wanted for folder, spec in specs.items() if name in ("", spec.model)]
+    source = data_root, not no_download
+
+    if kind == "curves" and out is not None:
+        draw_curves(
+            [(folder, specs[folder], reference(specs[folder].dataset, *source)) for folder in folders], metric, out
+        )
+        print(out)
+        return
+
+    def kind_of(folder: Path) -> str:
+        vectors = len(reference(specs[folder].dataset, *source).data.facts.shape) == 1
+        return kind or ("training" if vectors else "")
+
+    if out is not None:
+        [chosen, *others] = {kind_of(folder) for folder in folders}
+        if others or not chosen:
+            raise UserError(f"--out is for one kind of picture; give --kind, one of {', '.join(KINDS)}")
+        if chosen == "training":
+            draw_figure([read_course(folder, *source) for folder in folders], out)
+        else:
+            draw_gallery(chosen, [read_run(folder, *source) for folder in first_seeds(folders)], out)
+        print(out)
+        return
+    errors = []
+    for folder in folders:
+        try:
+            chosen = kind_of(folder)
+            if chosen == "training":
+                paths = draw_course(read_course(folder, *source))
+            else:
+                paths = draw_run(read_run(folder, *source), folder, chosen)
+            print(*paths, sep="\n")
+        except UserError as error:
+            errors.append(error)
+    if len(errors) == len(folders):
+        raise errors[0]
+    for left_out in errors:
+        print(f"left out: {left_out}", file=sys.stderr)

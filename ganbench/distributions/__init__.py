@@ -1,0 +1,1 @@
+"""Noise that games declare, known distributions behind synthetic data, and motion."""

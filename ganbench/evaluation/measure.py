@@ -1,0 +1,130 @@
+"""From run folders to score rows: samples, features and metrics of finished runs, without training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ganbench import registry
+from ganbench.errors import UserError
+from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.provenance import provenance
+from ganbench.evaluation.real import Reference
+from ganbench.metrics import Metric
+from ganbench.plotting.canvas import draw_grid
+from ganbench.precision import float32_arithmetic
+from ganbench.runs.folder import Status, restore
+from ganbench.runs.scores import ScoreRow, read_rows, write_rows
+from ganbench.suites.spec import RunSpec
+
+
+def wanted(folder: Path, metrics: Sequence[str]) -> list[str]:
+    """Return those metrics of which the run folder has no row of the present version, or a failed one."""
+    try:
+        rows = {row.metric: row for row in read_rows(folder / "scores.csv")}
+    except (OSError, ValueError):
+        return list(metrics)
+    stale = []
+    for name in metrics:
+        prefix = f"{name} v{find(name)[0].version}"
+        row = rows.get(name)
+        if row is None or row.status == "failed" or row.protocol.partition(";")[0] != prefix:
+            stale.append(name)
+    return stale
+
+
+def find(name: str) -> tuple[Metric, str]:
+    """Return (metric, extractor) of "metric" or "metric@extractor"; UserError if one is unknown or missing."""
+    base, _, extractor = name.partition("@")
+    metric: Metric = registry.metrics.get(base)
+    if metric.needs_extractor == "no" and extractor:
+        raise UserError(f"metric {base} takes no extractor, got '{name}'")
+    if metric.needs_extractor != "no":
+        if not extractor:
+            raise UserError(f"metric {base} needs an extractor, for example {base}@lenet-mnist-v1")
+        registry.extractors.get(extractor)
+    return metric, extractor
+
+
+@float32_arithmetic()
+def measure(spec: RunSpec, folder: Path, reference: Reference, metrics: Sequence[str]) -> list[ScoreRow]:
+    """Measure a finished run, merge the rows into its scores.csv, and draw its sample grid.
+
+    Args:
+        spec: of the run.
+        folder: its folder.
+        reference: the real data, on the measuring device.
+        metrics: names as in a suite; only these are measured again.
+
+    Returns:
+        All rows of the run.
+    """
+    status = Status.read(folder)
+    if status is None:
+        raise UserError(f"run '{folder}' has not finished; continue it with ganbench run")
+    rows: dict[str, ScoreRow] = {}
+    if (folder / "scores.csv").exists():
+        try:
+            rows = {row.metric: row for row in read_rows(folder / "scores.csv")}
+        except ValueError as error:
+            raise UserError(f"{error}; delete it to measure anew") from None
+    evidence = RunEvidence(restore(spec, reference.data, folder), spec, reference)
+    for name in metrics:  # a metric measured again keeps its place: the first one ranks the leaderboard
+        rows[name] = _score(name, evidence, status)
+    if status.state != "diverged":
+        with suppress(Exception):  # the rows say why there is no picture
+            draw_grid(evidence.fake(100), folder / "samples.png")
+    write_rows(folder / "scores.csv", list(rows.values()))
+    return list(rows.values())
+
+
+def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
+    """Return the row of one metric; what cannot be measured is a row with NaN and the reason."""
+    metric, extractor = find(name)
+    spec, game = evidence.spec, evidence.game
+    value = std_error = math.nan
+    n, protocol, detail, reason = 0, "", "", ""
+    if status.state == "diverged":
+        state, reason = "diverged", status.reason
+    elif not callable(getattr(game, metric.ability, None)):
+        state, reason = "unavailable", f"the game has no {metric.ability}"
+    else:
+        try:
+            score = metric.compute(evidence, extractor)
+            state, n, protocol, detail = "measured", score.n, score.protocol, score.detail
+            value, std_error = score.value, score.std_error
+            if math.isnan(value):
+                state, reason = "failed", detail or "the metric returned NaN"
+        except UserError as error:
+            state, reason = "failed", str(error)
+        except Exception as error:  # one broken metric or game must not cost the others their numbers
+            state, reason = "failed", f"{type(error).__name__}: {error}"
+    return ScoreRow(
+        suite=spec.suite,
+        version=spec.version,
+        budget=spec.budget,
+        dataset=evidence.reference.data.name,
+        model=spec.model,
+        role=game.role,
+        league=game.league,
+        config_hash=spec.config_hash,
+        seed=spec.seed,
+        metric=name,
+        better=metric.better,
+        value=value,
+        std_error=std_error,
+        n=n,
+        protocol="; ".join(part for part in (f"{name} v{metric.version}", _weights_rule(spec), protocol) if part),
+        detail=detail,
+        status=state,
+        reason=reason,
+        provenance=provenance(f"{status.device} {status.engine}".strip(), status.torch),
+    )
+
+
+def _weights_rule(spec: RunSpec) -> str:
+    averaged = f"weights averaged with decay {spec.ema}, batch-norm statistics of the last round"
+    rule = averaged if spec.ema else "weights of the last round"
+    return rule if spec.precision == "float32" else f"{rule}, trained in {spec.precision}"

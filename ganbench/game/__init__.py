@@ -1,0 +1,34 @@
+"""The contract of a model: what a file in `baselines/`, or anybody's, imports."""
+
+from ganbench.distributions.noise import Law, Normal, Uniform
+from ganbench.errors import UserError
+from ganbench.game.contract import Config, Facts, Game, LogisticConfig, Published
+from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
+from ganbench.layers.networks import MLP, Backbone, Conv, Natural
+from ganbench.records import Count, NonNegative, Positive
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Adam",
+    "Backbone",
+    "Config",
+    "Constant",
+    "Conv",
+    "Count",
+    "Decay",
+    "Facts",
+    "Game",
+    "Law",
+    "LinearDecay",
+    "LogisticConfig",
+    "Natural",
+    "NonNegative",
+    "Normal",
+    "Player",
+    "Positive",
+    "Published",
+    "RMSprop",
+    "Uniform",
+    "UserError",
+]

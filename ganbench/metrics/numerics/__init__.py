@@ -1,0 +1,1 @@
+"""Shared arithmetic of the metrics: blocks, threads, moments, distances, checks."""

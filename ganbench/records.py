@@ -1,0 +1,93 @@
+"""Frozen records, their JSON form and stable hash; seed streams; files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from ganbench.errors import UserError
+
+R = TypeVar("R")
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Keep = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of all frozen settings: unknown fields and wrong types are errors when one is read from JSON."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}  # building one is slow
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+def to_json(record: Any) -> Any:
+    """Return the record as plain JSON values (dict, list, str, number, bool, None)."""
+    return _adapter(type(record)).dump_python(record, mode="json")
+
+
+def from_json(kind: type[R], values: Any) -> R:
+    """Return the record of type `kind` that the plain values describe; ValueError names the bad field."""
+    try:
+        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place}: {first['msg']}, got {first['input']!r}") from None
+
+
+def fingerprint(values: Any, digits: int = 12) -> str:
+    """Return a hash of plain JSON values that is the same on every machine and in every session."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def seed_stream(*axes: str | int) -> int:
+    """Return the 63-bit seed of the random stream that the axes name, e.g. (dataset, model, seed, purpose).
+
+    Streams are hashes of names, so a new model, seed or purpose never shifts the numbers of another.
+    """
+    return int(fingerprint(list(axes), digits=16), 16) >> 1
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file under a temporary name and rename it: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder; UserError if no file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written ({error.strerror}); give another folder") from None

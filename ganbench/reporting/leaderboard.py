@@ -1,0 +1,250 @@
+"""Score rows -> leaderboard: means and intervals over training seeds, ranks with ties, published numbers.
+
+Needs pandas and SciPy only, never torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from ganbench.errors import UserError, suggest
+from ganbench.runs.scores import CELLS, read_columns
+
+Array = np.ndarray
+LEVEL = 0.95  # of the intervals
+FALSE_DISCOVERIES = 0.05  # share of pairs wrongly told apart
+CAUTIONS = ("edge of the grid", "rank-deficient")  # in the detail of a score whose value is doubtful
+TABLE = ["suite", "version", "budget", "dataset", "league"]  # one leaderboard each
+
+
+def results_folder() -> Path:
+    """Return the folder of committed results: of the checkout, or of the installed package."""
+    here = Path(__file__).parent.parent
+    checkout = here.parent / "results"
+    return checkout if checkout.is_dir() else here / "_results"
+
+
+def load_rows(paths: Iterable[Path]) -> pd.DataFrame:
+    """Return the rows of score files as one frame; UserError if one is damaged."""
+    columns: dict[str, list[Any]] = {name: [] for name in CELLS}
+    for path in sorted(paths):
+        try:
+            for name, cells in read_columns(path).items():
+                columns[name] += cells
+        except ValueError as error:
+            raise UserError(f"{error}; delete it and measure again") from None
+    return pd.DataFrame(columns)
+
+
+def choose(rows: pd.DataFrame, suite: str, budget: str = "", metrics: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the rows of one suite, and of one budget and some metrics if given; UserError if none is left."""
+    for column, wanted in (("suite", [suite]), ("budget", [budget] if budget else []), ("metric", list(metrics))):
+        if not wanted:
+            continue
+        known = sorted(rows[column].unique()) if len(rows) else []
+        for name in wanted:
+            if column == "metric" and name in {metric.partition("@")[0] for metric in known}:
+                continue
+            if name not in known:
+                short = {metric.partition("@")[0] for metric in known} if column == "metric" else set()
+                raise suggest(f"{column} among the score rows", name, sorted({*known, *short}))
+        keep = rows[column].isin(wanted)
+        if column == "metric":
+            keep |= rows[column].str.partition("@")[0].isin(wanted)
+        rows = rows[keep]
+    return rows
+
+
+def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return one line per table, metric, protocol and model.
+
+    Args:
+        rows: score rows.
+        reported: published numbers, with the columns of `ganbench.reporting.publish.REPORTED`.
+
+    Returns:
+        Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, mean, low, high (95 %
+        t-interval over seeds), sampling_error (mean standard error within a run), measured and seeds (counts),
+        diverged (count), reason, caution (detail of a doubtful value), rank (1 + number of models told apart as
+        better) and worst_rank (number of models less those told apart as worse), both NaN for references and
+        models without a value, published, published_error, gap, comparable, source, note.
+    """
+    rows = rows.assign(protocol=_protocols(rows))
+    _check_seeds(rows)
+    keys = [*TABLE, "metric", "better", "protocol", "model", "role", "config_hash"]
+    rows["line"] = line = rows.groupby(keys, sort=False).ngroup()
+    frame = rows.drop_duplicates("line").set_index("line")[keys]
+    measured = rows["status"] == "measured"
+    values, count = rows["value"].where(measured), _sum(measured, line)
+    mean = _mean(values, line)
+    error = _standard_error(values - mean[line], line)
+    half = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * error
+    frame["mean"], frame["low"], frame["high"] = mean, mean - half, mean + half
+    frame["sampling_error"] = _mean(rows["std_error"], line)
+    frame["measured"], frame["seeds"] = count, _sum(line >= 0, line)
+    frame["diverged"] = _sum(rows["status"] == "diverged", line)
+    frame["reason"] = _first(rows[~measured], "reason")
+    frame["caution"] = _first(rows[rows["detail"].str.contains("|".join(CAUTIONS))], "detail")
+    frame = frame.fillna({"reason": "", "caution": ""})
+    frame[["rank", "worst_rank"]] = _ranks(frame, error)
+    return _add_published(frame, reported)
+
+
+def _sum(values: pd.Series, line: pd.Series) -> Array:
+    """Return the sum of each line's values."""
+    sums = np.bincount(line, values)
+    return sums.astype(int) if values.dtype == bool else sums
+
+
+def _mean(values: pd.Series, line: pd.Series) -> Array:
+    """Return the mean of each line's values, NaN if there is none."""
+    with np.errstate(invalid="ignore"):
+        return _sum(values.fillna(0), line) / _sum(values.notna(), line)
+
+
+def _standard_error(deviations: pd.Series, line: pd.Series) -> Array:
+    """Return the standard error of each line's mean, NaN for less than two values or infinite ones."""
+    count = _sum(deviations.notna(), line)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(_sum(deviations.fillna(0) ** 2, line) / (count - 1)) / np.sqrt(count)
+    return np.where(np.isfinite(error), error, math.nan)
+
+
+def _first(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Return the first text of each line that has any."""
+    return rows.drop_duplicates("line").set_index("line")[column]
+
+
+def _protocols(rows: pd.DataFrame) -> pd.Series:
+    """Return the protocol of each row.
+
+    What could not be measured has none of its own: it belongs to the most frequent one of its model or metric, of
+    several the first of the alphabet.
+    """
+    protocols = rows["protocol"].where(rows["status"] == "measured", "")
+    for group in ([*TABLE, "metric", "model", "config_hash"], [*TABLE, "metric"]):
+        lacking = protocols == ""
+        if lacking.any():
+            pairs = pd.DataFrame({"group": rows.groupby(group).ngroup(), "protocol": protocols})
+            counts = (
+                pairs[~lacking].groupby(["group", "protocol"]).size().sort_values(ascending=False, kind="stable")
+            )
+            usual = counts.reset_index().drop_duplicates("group").set_index("group")["protocol"]
+            protocols = protocols.mask(lacking, usual.reindex(pairs["group"], fill_value="").to_numpy())
+    return protocols
+
+
+def _check_seeds(rows: pd.DataFrame) -> None:
+    """Refuse two rows of one seed: they come from a suite that was changed without a new version."""
+    twice = rows[rows.duplicated([*TABLE, "metric", "protocol", "model", "config_hash", "seed"])]
+    if len(twice):
+        row = twice.sort_values("seed", kind="stable").iloc[0]
+        table = f"{row['suite']} v{row['version']} {row['budget']} {row['dataset']}"
+        raise UserError(
+            f"{row['model']} has two rows of {row['metric']} for seed {row['seed']} in {table}; "
+            "if the suite was changed, raise its version or delete the older runs"
+        )
+
+
+def _ranks(frame: pd.DataFrame, error: Array) -> pd.DataFrame:
+    """Return the best and worst rank that each line can claim, from pairs told apart by Welch's t-test."""
+    out = pd.DataFrame({"rank": math.nan, "worst_rank": math.nan}, index=frame.index)
+    ranked = frame[(frame["role"] == "model") & frame["mean"].notna()]
+    for _, lines in ranked.groupby([*TABLE, "metric", "protocol"], sort=False):
+        sign = 1 if lines["better"].iat[0] == "higher" else -1
+        squares = error[lines.index] ** 2
+        fit = np.isfinite(squares)  # too few or infinite values allow no test
+        means, counts = sign * lines["mean"].to_numpy(), lines["measured"].to_numpy()
+        better, worse = _told_apart(means[fit], squares[fit], counts[fit], len(lines) * (len(lines) - 1) // 2)
+        out.loc[lines.index, ["rank", "worst_rank"]] = 1, len(lines)
+        out.loc[lines.index[fit], "rank"] += better
+        out.loc[lines.index[fit], "worst_rank"] -= worse
+    return out
+
+
+def _told_apart(means: Array, squares: Array, counts: Array, pairs: int) -> tuple[Array, Array]:
+    """Return how many are told apart as better and as worse than each, with false discoveries held at 5 %.
+
+    Args:
+        means: larger is better.
+        squares: squared standard errors of the means.
+        counts: number of values of each mean, at least 2.
+        pairs: number of pairs to correct for.
+    """
+    size = len(means)
+    if size < 2:
+        return np.zeros(size), np.zeros(size)
+    order = np.argsort(-means)  # the first of a pair is the better one
+    means, squares, counts = means[order], squares[order], counts[order]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rows = [(means[k] - means[k + 1 :]) / np.sqrt(squares[k] + squares[k + 1 :]) for k in range(size)]
+    t = np.concatenate(rows)
+    t[np.isnan(t)] = 0  # equal constants
+    ordered = np.sort(t)
+
+    def bound(freedom: int, slack: float) -> tuple[float, int]:
+        """Return which t make discoveries if all have these degrees of freedom, and how many do."""
+
+        def limit(found: int) -> float:
+            return slack * float(special.stdtrit(freedom, 1 - FALSE_DISCOVERIES * found / pairs / 2))
+
+        found = _settle(lambda found: len(t) - int(np.searchsorted(ordered, limit(found), "right")), pairs)
+        return limit(found), found
+
+    # A p-value falls with the degrees of freedom: their bounds decide most pairs, few need a p-value of their own.
+    sure, _ = bound(counts.min() - 1, 1 + 1e-6)
+    possible, most = bound(2 * counts.max() - 2, 1 - 1e-6)
+    apart = t > sure
+    band = np.flatnonzero((t > possible) & ~apart)
+    starts = np.cumsum([0, *range(size - 1, 0, -1)])  # of the rows among all pairs
+    i = np.searchsorted(starts, band, "right") - 1
+    j = band - starts[i] + i + 1
+    (a, b), (m, n) = ((values[i], values[j]) for values in (squares, counts))
+    p = 2 * special.stdtr((a + b) ** 2 / (a**2 / (m - 1) + b**2 / (n - 1)), -t[band])
+    found = _settle(lambda found: int(apart.sum()) + int((p * (pairs / found) < FALSE_DISCOVERIES).sum()), most)
+    apart[band] = p * (pairs / max(found, 1)) < FALSE_DISCOVERIES
+    better, worse = np.zeros(size), np.zeros(size)
+    for k, row in enumerate(np.split(apart, starts[1:])):
+        worse[order[k]] = row.sum()
+        better[order[k + 1 :]] += row
+    return better, worse
+
+
+def _settle(count: Callable[[int], int], found: int) -> int:
+    """Return how many discoveries there are (Benjamini and Hochberg 1995).
+
+    Args:
+        count: number of p-values below the level for so many discoveries; it never falls with them.
+        found: a number that is not too small.
+    """
+    while found and (fewer := count(found)) < found:
+        found = fewer
+    return found
+
+
+def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFrame:
+    """Put numbers printed for the same model, dataset and metric beside ours, where our protocol fits."""
+    keys = ["model", "dataset", "metric"]
+    if reported is None:
+        reported = pd.DataFrame(columns=[*keys, "value", "error", "source", "comparable", "note", "protocol"])
+    extra = reported.rename(columns={"value": "published", "error": "published_error", "protocol": "asked"})
+    pairs = frame[[*keys, "protocol"]].drop_duplicates().merge(extra, on=keys)
+    fits = [line.asked in line.protocol for line in pairs.itertuples()]
+    merged = frame.merge(pairs.loc[fits].drop(columns="asked"), how="left", on=[*keys, "protocol"])
+    merged["published"] = pd.to_numeric(merged["published"])
+    merged["gap"] = (merged["mean"] - merged["published"]).where(merged["comparable"].eq(True))
+    return merged
+
+
+def read_reported(folder: Path) -> pd.DataFrame:
+    """Return the published numbers kept in results/reported.csv; UserError if the file is missing."""
+    if not (path := folder / "reported.csv").is_file():
+        raise UserError(f"'{path}' is missing; make it with ganbench publish")
+    return pd.read_csv(path, keep_default_na=True).fillna({"note": "", "protocol": ""})

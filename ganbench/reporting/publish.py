@@ -1,0 +1,94 @@
+"""From finished runs to the committed files of results/: score rows, leaderboards, published numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from ganbench import registry
+from ganbench.errors import UserError
+from ganbench.records import write_whole
+from ganbench.reporting.leaderboard import aggregate, choose, load_rows, read_reported
+from ganbench.reporting.render import render
+from ganbench.runs.scores import ScoreRow, write_rows
+from ganbench.suites.expand import expand
+from ganbench.suites.suite import Suite
+
+# In a README: <!-- leaderboard SCORES METRIC,METRIC --> table <!-- end leaderboard -->
+BLOCK = re.compile(r"(<!-- leaderboard (\S+) (\S+) -->\n).*?(<!-- end leaderboard -->)", re.DOTALL)
+REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note", "protocol"]
+
+
+def reported() -> pd.DataFrame:
+    """Return the published numbers that stand in the models' own files."""
+    lines = [
+        {"model": name, **{key: getattr(number, key) for key in REPORTED[1:]}}
+        for name in registry.models.names()
+        for number in registry.models.get(name).published
+    ]
+    return pd.DataFrame(lines, columns=REPORTED)
+
+
+def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Path]:
+    """Write results/scores, leaderboards and reported.csv for one suite and budget; return the files written.
+
+    Runs with settings of the user's own (`--set`) or of an older suite version are experiments and stay out.
+    Rows in results/scores of models of the suite that have no run here stay, so that a model can be added.
+    """
+    paths = list((out / suite.name).glob("*/*/scores.csv"))
+    if not paths:
+        raise UserError(f"no score rows of suite {suite.name} in {out}/{suite.name}; make some with ganbench run")
+    rows = choose(load_rows(paths), suite.name, budget)
+    # The suite's first metric ranks, whenever it was measured.
+    place = rows["metric"].map({metric: index for index, metric in enumerate(suite.metrics)})
+    by = ["dataset", "model", "config_hash", "seed", "place"]
+    rows = rows.assign(place=place).sort_values(by, kind="stable").drop(columns="place")
+    official = {
+        (dataset, name, specs[0].config_hash, specs[0].version)
+        for dataset in rows["dataset"].unique()
+        for name, specs in expand(suite, budget, dataset=dataset).items()
+    }
+    keys = zip(rows["dataset"], rows["model"], rows["config_hash"], rows["version"], strict=True)
+    rows = rows[[key in official for key in keys]]
+    if rows.empty:
+        raise UserError(f"no run of suite {suite.name}, budget {budget}, in {out} has the suite's own settings")
+    version = rows["version"].iat[0]
+    scores = results / "scores" / f"{suite.name}-v{version}-{budget}.csv"
+    if scores.exists():
+        known, new = load_rows([scores]), set(zip(rows["dataset"], rows["model"], strict=True))
+        pairs = zip(known["dataset"], known["model"], strict=True)
+        names = {name for _, name, _, _ in official}
+        known = known[[pair not in new and pair[1] in names for pair in pairs]]
+        rows = pd.concat([rows, known[rows.columns]]).sort_values(by[:2], kind="stable") if len(known) else rows
+    write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
+    write_rows(scores, [ScoreRow(**row) for row in rows.to_dict("records")])
+    written = [results / "reported.csv", scores, *write_leaderboards(scores, results)]
+    readme = results.parent / "README.md"
+    if readme.is_file() and BLOCK.search(readme.read_text(encoding="utf-8")):
+        write_whole(readme, refresh_readme(readme, results))
+        written.append(readme)
+    return written
+
+
+def write_leaderboards(scores: Path, results: Path) -> list[Path]:
+    """Write the leaderboard of one committed score file as markdown and CSV; return both paths."""
+    frame = aggregate(load_rows([scores]), read_reported(results))
+    written = []
+    for form in ("md", "csv"):
+        path = results / "leaderboards" / f"{scores.stem}.{form}"
+        write_whole(path, render(frame, form))
+        written.append(path)
+    return written
+
+
+def refresh_readme(readme: Path, results: Path) -> str:
+    """Return the text of a README with each leaderboard block made anew from the committed score rows."""
+
+    def table(block: re.Match[str]) -> str:
+        rows = load_rows([results / "scores" / f"{block[2]}.csv"])
+        chosen = choose(rows, rows["suite"].iat[0], metrics=block[3].split(","))
+        return block[1] + render(aggregate(chosen, read_reported(results)), "md") + block[4]
+
+    return BLOCK.sub(table, readme.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Suite files and what they expand to."""

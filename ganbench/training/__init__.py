@@ -1,0 +1,1 @@
+"""From run specifications to trained weights: one loop, all seeds at once."""

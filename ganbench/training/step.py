@@ -1,0 +1,246 @@
+"""A turn of play, the pure step of training: some players move on one draw; tensors in, changed in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.utils._pytree import tree_map
+
+from ganbench.errors import UserError
+from ganbench.game.contract import Game
+from ganbench.game.players import Player
+from ganbench.training import optimisers
+
+Tensors = dict[str, Tensor]
+STACKED = ("average", "square", "momentum")  # the moments that have an axis of seeds
+HEAD, RATES = 2, 2  # entries of the clock: round, share of the rounds left; each player's learning rate, momentum
+INSTANCE = ("instance_real", "instance_fake")  # names of the noise on x and on shared fakes
+
+
+class State(NamedTuple):
+    """What training changes, of S seeds; the first axis is the seed's."""
+
+    parameters: Tensors  # leaves that require gradients, (S, ...)
+    buffers: Tensors  # (S, ...)
+    moments: dict[str, optimisers.State]  # player -> state of its optimiser, and "history" if it is averaged
+    first_bad: Tensor  # (S,) round at which a seed first held NaN or infinity, -1 if none
+
+
+def turns(players: Sequence[Player], round_: int, simultaneous: bool) -> list[tuple[Player, ...]]:
+    """Return who moves on each draw of a round.
+
+    Every step of a player sees a draw of its own, but its first is on the draw at which the player before it
+    ended, so that what both need of it, such as the generated images, is made once.
+    """
+    if simultaneous:
+        return [tuple(players)]
+    out: list[tuple[Player, ...]] = []
+    for player in players:
+        if out:
+            out[-1] += (player,)
+        out += [(player,)] * (player.steps_at(round_) - bool(out))
+    return out
+
+
+def owned(player: Player, names: Iterable[str]) -> list[str]:
+    """Return the names of a player's parameters."""
+    return owned_by(player.nets, names)
+
+
+def owned_by(nets: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return the names of the parameters of some networks."""
+    return [n for n in names if any(n == net or n.startswith(f"{net}.") for net in nets)]
+
+
+def note_bad(first_bad: Tensor, tensors: Iterable[Tensor], round_: Tensor | int) -> None:
+    """Write the round to each seed that now first holds NaN or infinity, without asking the device."""
+    finite = [tensor.detach().reshape(len(first_bad), -1).isfinite().all(1) for tensor in tensors]
+    bad = (first_bad < 0) & ~torch.stack(finite).all(0)
+    first_bad.copy_(torch.where(bad, round_, first_bad))
+
+
+def fakes(noise: Tensors, option: str) -> Tensor:
+    """Return the generated images that a game shares; UserError if it shares none, which the option needs."""
+    if "fake" not in noise:
+        raise UserError(f"{option} needs a game whose players share their generated images as 'fake'")
+    return noise["fake"]
+
+
+class Turn:
+    """The step that some players of a game take on one draw.
+
+    Args:
+        game: whose losses they minimise.
+        players: in the order of play; all move at one point if the game is simultaneous.
+        bf16: whether networks and losses run in bfloat16 where torch's autocast deems it safe.
+    """
+
+    def __init__(self, game: Game, players: Sequence[Player], bf16: bool = False) -> None:
+        self.game, self.players, self.bf16 = game, players, bf16
+
+    def __call__(self, state: State, x: Tensor, noise: Tensors, clock: Tensor) -> Tensors:
+        """Move the players and return player -> (S,) losses before its move.
+
+        Args:
+            state: changed in place.
+            x: real images, (S, n, *shape) in [-1, 1].
+            noise: name -> (S, n, *shape).
+            clock: number of the round and share of the rounds that is left, then learning rate and momentum of
+                each player of the game in turn.
+        """
+        level = self.game.config.instance_noise * clock[1].to(x.dtype)
+        if self.game.config.instance_noise:
+            x = x + level * noise[INSTANCE[0]]
+        mine = {player.name: owned(player, state.parameters) for player in self.players}
+        shared: Tensors | None = None
+        losses: Tensors = {}
+        # Those of a group move at one point.
+        groups = [self.players] if self.game.config.simultaneous else [[player] for player in self.players]
+        for group in groups:
+            for player in group:
+                self._clip(player, state, mine[player.name])
+            if shared is None:
+                shared = self._share(state, noise, [name for names in mine.values() for name in names])
+                if self.game.config.instance_noise:
+                    shared["fake"] = fakes(shared, "instance_noise") + level * noise[INSTANCE[1]]
+            gradients = []
+            for player in group:
+                last = player is self.players[-1]
+                seen = noise | (shared if last else {name: tensor.detach() for name, tensor in shared.items()})
+                loss = self._loss(player, state, x, seen, mine[player.name], clock)
+                wanted = [state.parameters[name] for name in mine[player.name]]
+                # The graph of what is shared is walked once more by the next player.
+                gradients.append(torch.autograd.grad(loss.sum(), wanted, retain_graph=True))
+                losses[player.name] = loss.detach().to(x.dtype)
+            for player, gradient in zip(group, gradients, strict=True):
+                self._descend(player, state, gradient, mine[player.name], clock)
+        note_bad(state.first_bad, losses.values(), clock[0].to(torch.int64))
+        return losses
+
+    @staticmethod
+    def _clip(player: Player, state: State, names: list[str]) -> None:
+        if player.clip:  # the released WGAN code clips before each critic step
+            for name in owned_by(player.clip_nets, names) if player.clip_nets else names:
+                state.parameters[name].detach().clamp_(-player.clip, player.clip)
+
+    def _share(self, state: State, noise: Tensors, moving: list[str]) -> Tensors:
+        if type(self.game).share is Game.share:
+            return {}
+        return self._call(partial(self._ask, "share"), state, (noise,), moving)
+
+    def _ask(self, method: str, parameters: Tensors, buffers: Tensors, *arguments: Any) -> Any:
+        """Return what a method of the game gives for one seed."""
+        return functional_call(self.game, (parameters, buffers), (method, *arguments))
+
+    def _loss(
+        self, player: Player, state: State, x: Tensor, noise: Tensors, moving: Sequence[str], clock: Tensor
+    ) -> Tensor:
+        """Return the (S,) losses of a player, after the others' steps that it foresees."""
+        plain = partial(self._ask, f"{player.name}_loss")
+        share = player.feature_matching
+
+        def loss(parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors) -> Tensor:
+            if not share:
+                return plain(parameters, buffers, x, noise)
+            fake = fakes(noise, "feature_matching")
+            gap = self._ask("match_features", parameters, buffers, player, x, fake)
+            return share * gap if share == 1 else (1 - share) * plain(parameters, buffers, x, noise) + share * gap
+
+        if not player.unroll:
+            return self._call(loss, state, (x, noise), moving)
+        others = [other for other in self.game.players if other.name != player.name]
+        # The step counts have no axis of seeds.
+        counts = {other.name: state.moments[other.name].get("count") for other in others}
+        moments = {
+            other.name: {key: value for key, value in state.moments[other.name].items() if key in STACKED}
+            for other in others
+        }
+
+        def unrolled(parameters: Tensors, buffers: Tensors, moments: Any, x: Tensor, noise: Tensors) -> Tensor:
+            buffers = {name: buffer.clone() for name, buffer in buffers.items()}
+            ahead = {name: {**own, "count": counts[name]} for name, own in moments.items()}
+            for _ in range(player.unroll):
+                for other in others:
+                    step = self._foresee(other, parameters, buffers, ahead, x, noise, clock)
+                    parameters, ahead[other.name] = step
+            return loss(parameters, buffers, x, noise)
+
+        return self._call(unrolled, state, (moments, x, noise), moving)
+
+    def _foresee(
+        self,
+        player: Player,
+        parameters: Tensors,
+        buffers: Tensors,
+        moments: dict[str, Any],
+        x: Tensor,
+        noise: Tensors,
+        clock: Tensor,
+    ) -> tuple[Tensors, optimisers.State]:
+        """Return the parameters of one seed and the moments of a player after a step of it, differentiable."""
+        names = owned(player, parameters)
+
+        def loss(mine: Tensors) -> Tensor:
+            # A norm writes its statistics, which the differentiated function may only do to tensors of its own.
+            held = {name: buffer.clone() for name, buffer in buffers.items()}
+            return self._ask(f"{player.name}_loss", parameters | mine, held, x, noise)
+
+        gradients = torch.func.grad(loss)({name: parameters[name] for name in names})
+        lr, momentum = self._rates(player, clock)
+        moved, state = optimisers.foresee(
+            player.optimiser,
+            [parameters[name] for name in names],
+            [gradients[name] for name in names],
+            moments[player.name],
+            lr,
+            momentum,
+        )
+        return parameters | dict(zip(names, moved, strict=True)), state
+
+    def _call(
+        self, function: Callable[..., Any], state: State, arguments: tuple[Any, ...], moving: Sequence[str]
+    ) -> Any:
+        """Return function(parameters, buffers, *arguments) of every seed, differentiable where they move only."""
+        parameters = {n: p if n in moving else p.detach() for n, p in state.parameters.items()}
+
+        def call(*stacked: Any) -> Any:
+            with torch.autocast(state.first_bad.device.type, torch.bfloat16, enabled=self.bf16):
+                return function(*stacked)
+
+        return _each(call, len(state.first_bad))(parameters, state.buffers, *arguments)
+
+    def _rates(self, player: Player, clock: Tensor) -> tuple[Tensor, Tensor]:
+        """Return learning rate and momentum of a player in this round."""
+        index = HEAD + RATES * [other.name for other in self.game.players].index(player.name)
+        return clock[index], clock[index + 1]
+
+    def _descend(
+        self, player: Player, state: State, gradients: tuple[Tensor, ...], names: list[str], clock: Tensor
+    ) -> None:
+        parameters, moments = [state.parameters[name] for name in names], state.moments[player.name]
+        lr, momentum = self._rates(player, clock)
+        if weight := player.historical_averaging:
+            pulls = [
+                2 * weight * (p.detach() - mean) for p, mean in zip(parameters, moments["history"], strict=True)
+            ]
+            gradients = tuple(g + pull for g, pull in zip(gradients, pulls, strict=True))
+        optimisers.descend(player.optimiser, parameters, gradients, moments, lr, momentum)
+        if player.historical_averaging:
+            optimisers.remember(parameters, moments)
+
+
+def _each(function: Callable[..., Any], seeds: int) -> Callable[..., Any]:
+    """Return the function mapped over the first axis of all tensors; plain operations for one seed are faster."""
+    if seeds > 1:
+        return torch.vmap(function)
+
+    def alone(*stacked: Any) -> Any:
+        out = function(*tree_map(lambda tensor: tensor.squeeze(0), stacked))
+        return tree_map(lambda tensor: tensor.unsqueeze(0), out)
+
+    return alone
