@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, Adam, Conv, Count, Facts, Game, Law, Normal, Player, Published, UserError
+from ganbench.game import MLP, Adam, Conv, Count, DataSpec, Game, Noise, Normal, Player, Published, UserError
 from ganbench.game import Config as GameConfig
 from ganbench.graphical import Joint
 from ganbench.losses import pair_critic, pair_generator
@@ -98,7 +98,7 @@ class ALI(Game):
         "gan-g": (Published("cifar10", INCEPTION, 5.34, 0.05, f"{ROW}, quoted there"),),
     }
 
-    def __init__(self, data: Facts, config: Config = Config(simultaneous=True)) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config(simultaneous=True)) -> None:
         super().__init__(data, config)
         self.config: Config = config
         backbone, latent = config.backbone, config.latent
@@ -114,8 +114,8 @@ class ALI(Game):
     def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
         raise UserError("feature_matching needs a critic of images alone; that of ALI judges pairs")
 
-    def noise(self) -> dict[str, Law]:
-        laws: dict[str, Law] = {"z": Normal(self.config.latent)}
+    def noise(self) -> dict[str, Noise]:
+        laws: dict[str, Noise] = {"z": Normal(self.config.latent)}
         if self.config.encoder != "deterministic":
             laws["code"] = Normal(self.config.latent, training_only=True)
         return laws
@@ -127,15 +127,15 @@ class ALI(Game):
         """Return G of the codes (n, latent), (n, *shape)."""
         return self.G(codes)
 
-    def infer(self, x: Tensor, noise: Tensor | None) -> Tensor:
+    def infer(self, x: Tensor, batch: Tensor | None) -> Tensor:
         """Return a draw of z given x from standard normal noise (n, latent); at noise 0 if there is none."""
         if self.config.encoder == "deterministic":
             return self.E(x)
-        noise = x.new_zeros(len(x), self.config.latent) if noise is None else noise
+        batch = x.new_zeros(len(x), self.config.latent) if batch is None else batch
         if self.config.encoder == "implicit":
-            return self.E(torch.cat([x.flatten(1), noise], 1))
+            return self.E(torch.cat([x.flatten(1), batch], 1))
         mean, log_deviation = self.E(x).chunk(2, dim=1)
-        return mean + log_deviation.exp() * noise
+        return mean + log_deviation.exp() * batch
 
     def encode(self, x: Tensor) -> Tensor:
         """Return z at noise 0, for a Gaussian its mean, (n, latent)."""
@@ -145,19 +145,19 @@ class ALI(Game):
         """Return G(E(x)), (n, *shape)."""
         return self.G(self.encode(x))
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def judge(self, x: Tensor, noise: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def judge(self, x: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the logits of (x, E(x)) and of (G(z), z), (n, 1) each."""
-        q = self.D(x, self.infer(x, noise.get("code")))
-        return q, self.D(noise["fake"], noise["z"])
+        q = self.D(x, self.infer(x, batch.get("code")))
+        return q, self.D(batch["fake"], batch["z"])
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return pair_critic(*self.judge(x, noise))
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return pair_critic(*self.judge(x, batch))
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return pair_generator(*self.judge(x, noise))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return pair_generator(*self.judge(x, batch))
 
 
 class ALIMixture(ALI):
@@ -167,7 +167,7 @@ class ALIMixture(ALI):
     variants = {"ali-gmm": GAN_G, "ali-gmm-2018": GAN_G_2018}
     published = {"ali-gmm": GMM, "ali-gmm-2018": GMM}
 
-    def __init__(self, data: Facts, config: MixtureConfig = MixtureConfig()) -> None:
+    def __init__(self, data: DataSpec, config: MixtureConfig = MixtureConfig()) -> None:
         super().__init__(data, config)
         self.config: MixtureConfig = config
         self.register_buffer("weights", torch.full((config.clusters,), 1 / config.clusters))
@@ -175,7 +175,7 @@ class ALIMixture(ALI):
         # Upper triangular R_k with R_k R_k^T the inverse covariance.
         self.register_buffer("roots", torch.eye(config.latent).repeat(config.clusters, 1, 1))
 
-    def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+    def finalize(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
         from sklearn.exceptions import ConvergenceWarning  # slow to import, needed here only
         from sklearn.mixture import GaussianMixture
 

@@ -16,9 +16,9 @@ from ganbench.game import (
     Adam,
     Constant,
     Count,
-    Facts,
+    DataSpec,
     Game,
-    Law,
+    Noise,
     NonNegative,
     Normal,
     Player,
@@ -26,7 +26,7 @@ from ganbench.game import (
     UserError,
 )
 from ganbench.game import Config as GameConfig
-from ganbench.layers import Critic
+from ganbench.layers import Network
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating, gaussian_prior, langevin_force
 
 
@@ -91,7 +91,7 @@ class BayesianGAN(Game):
 
     size: Tensor
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         backbone = config.backbone
@@ -111,8 +111,8 @@ class BayesianGAN(Game):
         """Count the training images, N."""
         self.size.fill_(len(images))
 
-    def noise(self) -> dict[str, Law]:
-        laws: dict[str, Law] = {"z": Normal(self.config.latent), "which": Uniform(1)}
+    def noise(self) -> dict[str, Noise]:
+        laws: dict[str, Noise] = {"z": Normal(self.config.latent), "which": Uniform(1)}
         if self.config.rule != "independent":
             for player, nets in (("discriminator", self.D), ("generator", self.G)):
                 laws[f"force_{player}"] = Normal(sum(p.numel() for p in nets.parameters()), per_step=True)
@@ -127,19 +127,19 @@ class BayesianGAN(Game):
         which = (noise["which"][:, 0] * count).long().clamp(max=count - 1)
         return self._generate(noise)[which, torch.arange(len(which), device=which.device)]
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self._generate(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self._generate(batch)}
 
     def _meet(self, generator: int, discriminator: int) -> bool:
         """Return whether two networks play against each other."""
         same = generator // self.config.generators == discriminator // self.config.discriminators
         return same or self.config.rule == "released"
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         losses = []
         for index, critic in enumerate(self.D):
             real = critic(x)
-            fakes = [critic(fake) for g, fake in enumerate(noise["fake"]) if self._meet(g, index)]
+            fakes = [critic(fake) for g, fake in enumerate(batch["fake"]) if self._meet(g, index)]
             if self.config.rule == "released":
                 # The real term counts once per generator of a chain, inside each term of the sum.
                 surprise = self.config.generators * gan_generator_nonsaturating(real)
@@ -148,19 +148,19 @@ class BayesianGAN(Game):
             else:
                 halved = torch.stack([gan_discriminator(real, fake) for fake in fakes]).mean()
                 losses.append(halved if self.config.rule == "independent" else 2 * halved)
-        return torch.stack(losses).sum() + self._bayes("discriminator", self.D, noise)
+        return torch.stack(losses).sum() + self._bayes("discriminator", self.D, batch)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         losses = []
-        for index, fake in enumerate(noise["fake"]):
-            critics = [cast(Critic, critic) for d, critic in enumerate(self.D) if self._meet(index, d)]
+        for index, fake in enumerate(batch["fake"]):
+            critics = [cast(Network, critic) for d, critic in enumerate(self.D) if self._meet(index, d)]
             parts = torch.stack([gan_generator_nonsaturating(critic(fake)) for critic in critics])
             if self.config.rule == "released":
                 gaps = [huber_loss(critic.features(fake), critic.features(x)) for critic in critics]
                 losses.append((parts + torch.stack(gaps)).logsumexp(0))
             else:
                 losses.append(parts.mean())
-        return torch.stack(losses).sum() + self._bayes("generator", self.G, noise)
+        return torch.stack(losses).sum() + self._bayes("generator", self.G, batch)
 
     def _bayes(self, name: str, networks: nn.ModuleList, noise: Mapping[str, Tensor]) -> Tensor | float:
         """Return what makes a player's loss Bayesian: prior and noise of all its networks, / N."""

@@ -11,7 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from ganbench.game import MLP, Adam, Count, Facts, Game, Law, NonNegative, Player, Published, Uniform, UserError
+from ganbench.game import (
+    MLP,
+    Adam,
+    Count,
+    DataSpec,
+    Game,
+    Noise,
+    NonNegative,
+    Player,
+    Published,
+    Uniform,
+    UserError,
+)
 from ganbench.game import Config as GameConfig
 from ganbench.graphical import Joint
 from ganbench.losses import gaussian_prior, pair_critic, pair_generator
@@ -92,7 +104,7 @@ class BiGAN(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config(simultaneous=True)) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config(simultaneous=True)) -> None:
         super().__init__(data, config)
         self.config: Config = config
         backbone, latent, pixels = config.backbone, config.latent, data.mean.numel()
@@ -115,7 +127,7 @@ class BiGAN(Game):
     def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
         raise UserError("feature_matching needs a critic of images alone; that of bigan judges pairs")
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Uniform(self.config.latent, low=-1.0, high=1.0)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
@@ -140,12 +152,12 @@ class BiGAN(Game):
         """Return G(E(x)), (n, *shape)."""
         return self.decode(self.encode(x))
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def judge(self, x: Tensor, noise: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def judge(self, x: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the logits of (x, E(x)) and of (G(z), z), (n, 1) each; each kind is normed by itself."""
-        code, fake, z = self.encode(x), noise["fake"], noise["z"]
+        code, fake, z = self.encode(x), batch["fake"], batch["z"]
         if self.config.networks == "backbone":
             return self.D(x, code), self.D(fake, z)
         return self.D(self.flat(x), code), self.D(self.flat(fake), z)
@@ -155,8 +167,8 @@ class BiGAN(Game):
         rate = self.config.weight_decay
         return gaussian_prior([p for net in networks for p in net.parameters()], rate) if rate else 0.0
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return 0.5 * pair_critic(*self.judge(x, noise)) + self.decay(self.D)
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return 0.5 * pair_critic(*self.judge(x, batch)) + self.decay(self.D)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return 0.5 * pair_generator(*self.judge(x, noise)) + self.decay(self.G, self.E)
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return 0.5 * pair_generator(*self.judge(x, batch)) + self.decay(self.G, self.E)

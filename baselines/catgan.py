@@ -11,9 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, Published, Uniform
+from ganbench.game import MLP, Adam, Count, DataSpec, Game, Noise, NonNegative, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
-from ganbench.layers import BatchNorm1d, BatchNorm2d, Critic, Generator, LeakyReLU, settle_norms
+from ganbench.layers import BatchNorm1d, BatchNorm2d, Generator, LeakyReLU, Network, recalibrate_batch_norm
 
 SLOPE = 0.1
 
@@ -39,7 +39,7 @@ DENSE = MLP(generator=(500, 500, 1000), critic=(1000, 500, 250, 250, 250), gener
 CONV = {"networks": "conv-2016", "generator.optimiser.lr": 4e-4}
 
 
-class Classifier(Critic):
+class Classifier(Network):
     """A critic with K outputs whose input and pre-activations, before the norm, get noise from outside.
 
     Args:
@@ -135,7 +135,7 @@ class CatGAN(Game):
 
     Of the suite's critic the sizes are taken; as in the paper, each layer but the last has noise, batch norm and a
     leaky ReLU. The bias of the mean's entropy asks for batches of some 100 images at K = 20. After
-    training `finish` gives the norms of D the moments of real images without noise, which it is asked about.
+    training `finalize` gives the norms of D the moments of real images without noise, which it is asked about.
     """
 
     name = "catgan"
@@ -156,7 +156,7 @@ class CatGAN(Game):
         ),
     )
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         if config.networks == "backbone":
@@ -169,29 +169,29 @@ class CatGAN(Game):
             blocks = conv_blocks(data.shape, config.clusters)
         self.D = Classifier(blocks, data.shape, config.blur)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         blurs = {name: Normal(self.D.mask_size, training_only=True) for name in ("blur_real", "blur_fake")}
         return {"z": Uniform(self.config.latent), **blurs}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def cluster(self, x: Tensor) -> Tensor:
         """Return the log-probabilities of the categories, without noise, (n, clusters)."""
         return self.D(x).log_softmax(1)
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        real = self.D(x, noise["blur_real"]).log_softmax(1)
-        fake = self.D(noise["fake"], noise["blur_fake"]).log_softmax(1)
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        real = self.D(x, batch["blur_real"]).log_softmax(1)
+        fake = self.D(batch["fake"], batch["blur_fake"]).log_softmax(1)
         return sample_entropy(real) - self.config.balance * mean_entropy(real) - sample_entropy(fake)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = self.D(noise["fake"], noise["blur_fake"]).log_softmax(1)
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        fake = self.D(batch["fake"], batch["blur_fake"]).log_softmax(1)
         return sample_entropy(fake) - self.config.balance * mean_entropy(fake)
 
-    def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+    def finalize(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
         """Give the norms of D the moments of the training images."""
-        settle_norms(self.D, self.D, images)
+        recalibrate_batch_norm(self.D, self.D, images)

@@ -14,10 +14,10 @@ from ganbench.game import (
     SGD,
     Adam,
     Count,
+    DataSpec,
     Decay,
-    Facts,
     Game,
-    Law,
+    Noise,
     Normal,
     Player,
     Published,
@@ -67,7 +67,7 @@ class ConditionalGAN(Game):
     """
 
     name = "conditional-gan"
-    league = "conditional"
+    supervision = "conditional"
     players = (
         Player("discriminator", nets=("D", "embedding"), optimiser=Adam(2e-4, (0.5, 0.999))),
         Player("generator", nets=("G",), optimiser=Adam(2e-4, (0.5, 0.999))),
@@ -91,7 +91,7 @@ class ConditionalGAN(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         if not data.classes:
@@ -113,10 +113,10 @@ class ConditionalGAN(Game):
     def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
         raise UserError("feature_matching needs a critic of images alone; that of a conditional GAN sees labels")
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         size = self.config.latent
         z = Uniform(size) if self.config.prior == "uniform" else Normal(size)
-        laws: dict[str, Law] = {"z": z, "class": Uniform(1)}
+        laws: dict[str, Noise] = {"z": z, "class": Uniform(1)}
         if self.D.mask_size:
             laws["drop_real"] = Uniform(self.D.mask_size, training_only=True)
             laws["drop_fake"] = Uniform(self.D.mask_size, training_only=True)
@@ -134,8 +134,8 @@ class ConditionalGAN(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.condition(noise, self._classes(noise))
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def judge(self, x: Tensor, y: Tensor, drop: Tensor | None = None) -> Tensor:
         """Return the logits of images (n, *shape) as images of the classes y, (n, 1)."""
@@ -148,10 +148,10 @@ class ConditionalGAN(Game):
             return self.D(torch.cat([x, maps], 1), drop)
         return self.D(torch.cat([x.flatten(1), hot], 1), drop)
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        real = self.judge(x, noise["y"], noise.get("drop_real"))
-        return gan_discriminator(real, self.judge(noise["fake"], self._classes(noise), noise.get("drop_fake")))
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        real = self.judge(x, batch["y"], batch.get("drop_real"))
+        return gan_discriminator(real, self.judge(batch["fake"], self._classes(batch), batch.get("drop_fake")))
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = self.judge(noise["fake"], self._classes(noise), noise.get("drop_fake"))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        fake = self.judge(batch["fake"], self._classes(batch), batch.get("drop_fake"))
         return gan_generator_nonsaturating(fake)

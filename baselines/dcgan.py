@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganbench.game import Adam, Conv, Count, Facts, Game, Law, LogisticConfig, Normal, Player, Uniform
+from ganbench.game import Adam, Conv, Count, DataSpec, Game, LogisticConfig, Noise, Normal, Player, Uniform
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
 
 
@@ -34,25 +34,25 @@ class DCGAN(Game):
         "dcgan-torch": {"backbone": Conv(width=64, critic_norm=True), "prior": "normal"},
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.D = config.backbone.make_critic(data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         size = self.config.latent
         return {"z": Uniform(size, low=-1.0) if self.config.prior == "uniform" else Normal(size)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        real, fake = self.D(x), self.D(noise["fake"])  # two batches: each has its own moments
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        real, fake = self.D(x), self.D(batch["fake"])  # two batches: each has its own moments
         return gan_discriminator(real, fake, self.config.real_target, self.config.fake_target)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return gan_generator_nonsaturating(self.D(noise["fake"]))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return gan_generator_nonsaturating(self.D(batch["fake"]))

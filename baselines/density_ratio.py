@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganbench.game import Adam, Count, Facts, Game, Law, Normal, Player
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, Normal, Player
 from ganbench.game import Config as GameConfig
 from ganbench.losses import RATIO_LOSSES, gan_generator_maximum_likelihood, gan_generator_nonsaturating, reverse_kl
 
@@ -40,28 +40,28 @@ class DensityRatio(Game):
     )
     variants = {f"ratio-{loss}": {"loss": loss} for loss in RATIO_LOSSES}
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.loss = RATIO_LOSSES[config.loss]
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.R = config.backbone.make_critic(data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def log_ratio(self, x: Tensor) -> Tensor:
         """Return the estimate of log p(x) / q(x) at images or vectors (n, *shape), (n, 1)."""
         return self.loss.log_ratio(self.R(x))
 
-    def ratio_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return self.loss(self.log_ratio(x), self.log_ratio(noise["fake"]))
+    def ratio_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.loss(self.log_ratio(x), self.log_ratio(batch["fake"]))
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return COSTS[self.config.cost](self.log_ratio(noise["fake"]))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return COSTS[self.config.cost](self.log_ratio(batch["fake"]))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganbench.game import Adam, Count, Facts, Game, Law, Player, Published, Uniform
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import divergence
 
@@ -89,29 +89,29 @@ class FGAN(Game):
         "fgan-gan": _kde(305, 8.97),
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.divergence = divergence(config.divergence, config.alpha, config.pi)
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.V = config.backbone.make_critic(data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Uniform(self.config.latent, low=-1.0, high=1.0)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"]
+    def critic_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        fake = batch["fake"]
         bound = self.divergence.activation(self.V(x)).mean() - self.divergence.composite(self.V(fake)).mean()
         return -bound
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        v = self.V(noise["fake"])
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        v = self.V(batch["fake"])
         if self.config.cost == "alternative":
             return -self.divergence.activation(v).mean()
         return -self.divergence.composite(v).mean()

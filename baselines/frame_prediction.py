@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganbench.game import Adam, Facts, Game, Law, NonNegative, Player, Uniform, UserError
+from ganbench.game import Adam, DataSpec, Game, Noise, NonNegative, Player, Uniform, UserError
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
 
@@ -33,7 +33,7 @@ class FramePrediction(Game):
     players: tuple[Player, ...] = (Player("predictor", nets=("P",), optimiser=Adam(1e-3, (0.9, 0.999))),)
     variants = {"frame-prediction-mse": {}}
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         if data.frames < 3:
@@ -42,7 +42,7 @@ class FramePrediction(Game):
         self.P = config.backbone.make_generator(2 * data.mean[0].numel(), self.frame)
         self.register_buffer("starts", torch.zeros(0, 2, *self.frame))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"place": Uniform(1)}
 
     def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
@@ -76,7 +76,7 @@ class FramePrediction(Game):
         """Return the squared error of predicted frames, summed over pixels in [-1, 1], averaged over frames."""
         return (made - x[:, 1:].flatten(0, 1)).square().flatten(1).sum(1).mean()
 
-    def predictor_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def predictor_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return self.config.fidelity * self._squared_error(x, self._next(self._past(x)))
 
 
@@ -90,7 +90,7 @@ class AdversarialFramePrediction(FramePrediction):
     )
     variants = {"frame-prediction-gan": {"fidelity": 0.02}}
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         channels, *sides = self.frame
         self.D = config.backbone.make_critic((3 * channels, *sides))
@@ -102,12 +102,12 @@ class AdversarialFramePrediction(FramePrediction):
             "feature_matching needs a critic of what is generated alone; this one sees past frames, too"
         )
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         past = self._past(x)
         real = torch.cat([past, x[:, 1:].flatten(0, 1)], dim=1)
         return gan_discriminator(self.D(real), self.D(torch.cat([past, self._next(past)], dim=1)))
 
-    def predictor_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def predictor_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         past = self._past(x)
         made = self._next(past)
         judged = gan_generator_nonsaturating(self.D(torch.cat([past, made], dim=1)))

@@ -15,11 +15,11 @@ from ganbench.game import (
     SGD,
     Adam,
     Count,
+    DataSpec,
     Decay,
-    Facts,
     Game,
-    Law,
     LogisticConfig,
+    Noise,
     Normal,
     Player,
     Published,
@@ -133,7 +133,7 @@ class GAN(Game):
         ),
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
@@ -145,10 +145,10 @@ class GAN(Game):
             with torch.no_grad():
                 head.bias.copy_(torch.logit(data.mean.flatten().clamp(1e-3, 1 - 1e-3)))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         size = self.config.latent
         uniform = self.config.prior == "uniform"
-        laws: dict[str, Law] = {
+        laws: dict[str, Noise] = {
             "z": Uniform(size, low=-math.sqrt(3), high=math.sqrt(3)) if uniform else Normal(size)
         }
         if self.D.mask_size:
@@ -159,12 +159,12 @@ class GAN(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        real, fake = self.D(x, noise.get("drop_real")), self.D(noise["fake"], noise.get("drop_fake"))
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        real, fake = self.D(x, batch.get("drop_real")), self.D(batch["fake"], batch.get("drop_fake"))
         return gan_discriminator(real, fake, self.config.real_target, self.config.fake_target)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return COSTS[self.config.cost](self.D(noise["fake"], noise.get("drop_fake")))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return COSTS[self.config.cost](self.D(batch["fake"], batch.get("drop_fake")))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Count, Facts, Game, Law, NonNegative, Normal, Player, RMSprop
+from ganbench.game import Count, DataSpec, Game, Noise, NonNegative, Normal, Player, RMSprop
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating, r1_penalty
 
 
@@ -29,29 +29,29 @@ class GANR1(Game):
         Player("generator", nets=("G",), optimiser=RMSprop(1e-4)),
     )
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
-        if config.backbone.critic_mixes:
+        if config.backbone.critic_uses_batch_statistics:
             raise ValueError(
                 "a gradient penalty needs backbone.critic_norm=false and backbone.minibatch_kernels=0"
             )
         self.D = config.backbone.make_critic(data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         # Twice the halved cross-entropy: the penalty is weighed against the plain sum.
-        cross_entropy = 2 * gan_discriminator(self.D(x), self.D(noise["fake"]))
+        cross_entropy = 2 * gan_discriminator(self.D(x), self.D(batch["fake"]))
         return cross_entropy + self.config.penalty * r1_penalty(self.D, x)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return gan_generator_nonsaturating(self.D(noise["fake"]))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return gan_generator_nonsaturating(self.D(batch["fake"]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Count, Facts, Game, Law, NonNegative, Normal, Published, Uniform
+from ganbench.game import Count, DataSpec, Game, Noise, NonNegative, Normal, Published, Uniform
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class GaussianMixture(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.register_buffer("edges", torch.zeros(config.components))
         self.register_buffer("means", torch.zeros(config.components, *data.shape))
         self.register_buffer("scales", torch.zeros(config.components, *data.shape))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"component": Uniform(1), "pixels": Normal(*self.data.shape)}
 
     def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, linear, mse_loss
 
-from ganbench.game import MLP, SGD, Adam, Count, Facts, Game, Law, Player, Published, Uniform
+from ganbench.game import MLP, SGD, Adam, Count, DataSpec, Game, Noise, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gaussian, mmd
 
@@ -74,7 +74,7 @@ class GMMN(Game):
     }
     published = {"gmmn-2015": _parzen(147)}
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = self.make_generator()
@@ -83,14 +83,14 @@ class GMMN(Game):
         """Return the network that the player trains."""
         return self.config.backbone.make_generator(self.config.latent, self.data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Uniform(self.config.latent, low=-1.0, high=1.0)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def units(self, x: Tensor) -> Tensor:
         """Return x (n, *shape) as the paper's vectors (n, d), pixels in [0, 1]."""
@@ -100,8 +100,8 @@ class GMMN(Game):
         """Return the root of the biased squared MMD between two batches of vectors."""
         return mmd(lambda squared: gaussian(squared, self.config.bandwidths), x, y)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return self.discrepancy(self.units(x), self.units(noise["fake"]))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.discrepancy(self.units(x), self.units(batch["fake"]))
 
 
 class GMMNAE(GMMN):
@@ -116,7 +116,7 @@ class GMMNAE(GMMN):
     published = {"gmmn-ae": _parzen(282)}
     config: CodeConfig
 
-    def __init__(self, data: Facts, config: CodeConfig = CodeConfig()) -> None:
+    def __init__(self, data: DataSpec, config: CodeConfig = CodeConfig()) -> None:
         super().__init__(data, config)
         pixels = math.prod(data.shape)
         sizes = (pixels, config.hidden, config.codes, config.hidden, pixels)
@@ -173,11 +173,11 @@ class GMMNAE(GMMN):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.decode(self.G(noise["z"]).sigmoid())
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {}
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return self.discrepancy(self.encode(x), self.G(noise["z"]).sigmoid())
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.discrepancy(self.encode(x), self.G(batch["z"]).sigmoid())
 
 
 def _dropped(x: Tensor, keep: float, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
-from ganbench.game import Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, Published, Uniform
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, NonNegative, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.layers import BatchNorm1d, BatchNorm2d, Generator
 from ganbench.losses import normal_divergence, normal_log_density
@@ -74,7 +74,7 @@ class GMVAE(Game):
         ),
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         if not data.bounded:
@@ -89,7 +89,7 @@ class GMVAE(Game):
         backbone, shape = self.config.backbone, self.data.shape
         return backbone.make_encoder(shape, outputs), backbone.make_generator(self.config.latent, shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent), "w": Normal(self.config.style), "cluster": Uniform(1)}
 
     def components(self, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,11 +132,11 @@ class GMVAE(Game):
         z, _, w, _, logits = self.recognise(x)
         return self.posterior(z, w) if self.config.recognition == "bayes" else log_softmax(logits, dim=1)
 
-    def costs(self, x: Tensor, noise: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def costs(self, x: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return in nats, each (n,): surprise at x plus the divergences of z and w, that of k, entropy of k."""
         mean, log_variance, style, style_log_variance, logits = self.recognise(x)
-        z = mean + (0.5 * log_variance).exp() * noise["z"]
-        w = style + (0.5 * style_log_variance).exp() * noise["w"]
+        z = mean + (0.5 * log_variance).exp() * batch["z"]
+        w = style + (0.5 * style_log_variance).exp() * batch["w"]
         means, log_variances = self.components(w)
         bayes = log_softmax(normal_log_density(z[:, None], means, log_variances), dim=1)
         q = bayes if self.config.recognition == "bayes" else log_softmax(logits, dim=1)
@@ -148,14 +148,14 @@ class GMVAE(Game):
         clusters = (q.exp() * (q + math.log(self.config.clusters))).sum(1)
         return surprise + codes, clusters, -(bayes.exp() * bayes).sum(1)
 
-    def vae_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def vae_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Negative bound in nats per image, with free bits for k and alpha times the entropy of p(k | z, w)."""
-        fixed, clusters, entropy = self.costs(x, noise)
+        fixed, clusters, entropy = self.costs(x, batch)
         return fixed.mean() + clusters.mean().clamp(min=self.config.free_bits) + self.config.alpha * entropy.mean()
 
-    def log_likelihood_bound(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def log_likelihood_bound(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Return what bounds log p(x) from below on average over the noise, in nats, (n,)."""
-        fixed, clusters, _ = self.costs(x, noise)
+        fixed, clusters, _ = self.costs(x, batch)
         return -(fixed + clusters)
 
 
@@ -173,7 +173,7 @@ class GMVAE2016(GMVAE):
     }
     config: ConvConfig
 
-    def __init__(self, data: Facts, config: ConvConfig = ConvConfig()) -> None:
+    def __init__(self, data: DataSpec, config: ConvConfig = ConvConfig()) -> None:
         super().__init__(data, config)
 
     def make_networks(self, outputs: int) -> tuple[nn.Module, Generator]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
-from ganbench.game import MLP, Adam, Count, Facts, Game, Law, Normal, Player, Uniform
+from ganbench.game import MLP, Adam, Count, DataSpec, Game, Noise, Normal, Player, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import normal_divergence
 
@@ -35,7 +35,7 @@ class GMVAEExact(Game):
         Player("vae", nets=("classifier", "encoder", "decoder", "prior"), optimiser=Adam(1e-3, (0.9, 0.999))),
     )
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         if not data.bounded:
@@ -49,7 +49,7 @@ class GMVAEExact(Game):
         self.decoder = backbone.make_generator(config.latent, shape)
         self.prior = nn.Linear(count, 2 * config.latent)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {
             "z": Normal(self.config.latent),
             "cluster": Uniform(1),
@@ -95,18 +95,18 @@ class GMVAEExact(Game):
         """Return the decoder's mean at the code, (n, *shape) in [-1, 1]."""
         return self.decode(self.encode(x))
 
-    def log_likelihood_bound(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def log_likelihood_bound(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Return what bounds log p(x) from below on average over the noise, in nats, (n,)."""
         q, (mean, log_variance) = self.cluster(x), self.recognise(x)
         # One draw serves every k: each term needs its own law only.
-        z = mean + (0.5 * log_variance).exp() * noise["z"][:, None]
+        z = mean + (0.5 * log_variance).exp() * batch["z"][:, None]
         logits = self.decoder.logits(z.flatten(0, 1)).flatten(1)
         pixels = ((x + 1) / 2).flatten(1).repeat_interleave(self.config.clusters, dim=0)
         surprise = binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(1)
         cost = surprise.unflatten(0, q.shape) + normal_divergence(mean, log_variance, *self.components())
         return -(q.exp() * (cost + q + math.log(self.config.clusters))).sum(1)
 
-    def vae_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def vae_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Negative bound of binarised images, averaged over the batch."""
-        binary = (noise["grey"] < (x + 1) / 2).to(x.dtype)
-        return -self.log_likelihood_bound(2 * binary - 1, noise).mean()
+        binary = (batch["grey"] < (x + 1) / 2).to(x.dtype)
+        return -self.log_likelihood_bound(2 * binary - 1, batch).mean()

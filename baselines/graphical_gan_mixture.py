@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor
 
-from ganbench.game import Conv, Count, Facts, NonNegative, Positive, Published, Uniform
+from ganbench.game import Conv, Count, DataSpec, NonNegative, Positive, Published, Uniform
 from ganbench.graphical import (
     Categorical,
     Estimator,
@@ -73,12 +73,12 @@ class GraphicalGANMixture(GraphicalGAN):
         "graphical-gan-mixture-global-2018": _published(0.9162, 0.0191, 0.056),
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         backbone, size = config.backbone, config.latent
         self.posterior_law = Uniform(config.clusters, training_only=True)
-        self.play_on(
+        self.build_networks(
             Graph(Node("k"), Node("h", ("k",)), Node("x", ("h",), observed=True)),
             p={
                 "k": Categorical(config.clusters),

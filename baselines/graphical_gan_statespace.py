@@ -11,23 +11,23 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import Adam, Conv, Count, Facts, Normal, Player
+from ganbench.game import Adam, Conv, Count, DataSpec, Normal, Player
 from ganbench.graphical import (
     Categorical,
-    FramesAndMore,
+    Concat,
+    FrameEncoder,
     Graph,
     GraphicalConfig,
     GraphicalGAN,
-    Joined,
     Node,
     Recognition,
     Root,
+    SequenceCritic,
     Transition,
     Values,
-    WholeCritic,
-    cube,
     each_frame,
     stacked_frames,
+    trunk_3d,
 )
 from ganbench.layers import one_hot
 
@@ -69,12 +69,12 @@ class StateSpace(GraphicalGAN):
         Player("model", nets=("p", "q"), optimiser=Adam(1e-4, (0.5, 0.999))),
     )
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         if data.frames < 2:
             raise ValueError(f"this game needs sequences of at least 2 frames, got shape {data.shape}")
-        label = ("class",) if self.league == "conditional" else ()
+        label = ("class",) if self.supervision == "conditional" else ()
         if label and not data.classes:
             raise ValueError("a conditional game needs data with classes")
         self.states, self.frames = ([f"{kind}{t + 1}" for t in range(data.frames)] for kind in "vx")
@@ -99,16 +99,16 @@ class StateSpace(GraphicalGAN):
             size = sizes.get(step.name, config.state)
             encoder = backbone.make_encoder((seen * frame[0], *frame[1:]), size)
             more = [sizes.get(other, config.state) for other in others]
-            q[step.net] = FramesAndMore(encoder, size, more, config.hidden)
+            q[step.net] = FrameEncoder(encoder, size, more, config.hidden)
         inputs = config.state + config.content + (data.classes if label else 0)
         p: dict[str, nn.Module] = {name: Categorical(data.classes) for name in label}
         p |= {
             "h": Root(Normal(config.content)),
             "v1": Root(Normal(config.state)),
             "v": Transition(config.state, config.hidden),
-            "x": Joined(backbone.make_generator(inputs, frame)),
+            "x": Concat(backbone.make_generator(inputs, frame)),
         }
-        self.play_on(graph, p, q, config.recognition)
+        self.build_networks(graph, p, q, config.recognition)
 
     def make_critic(self, factor: Sequence[str]) -> nn.Module:
         """Return a network from the variables of a factor to logits, of all variables the chosen rival."""
@@ -118,26 +118,26 @@ class StateSpace(GraphicalGAN):
         rest = sum(math.prod(self.sizes[name]) for name in factor if name not in self.frames)
         trunk: nn.Module
         if config.rival == "3dcnn":
-            trunk = cube(frames, config.channels)
+            trunk = trunk_3d(frames, config.channels)
         elif config.rival == "concat-z":
             trunk = each_frame(config.backbone, frames, config.features)
         else:
             trunk = stacked_frames(config.backbone, frames)
-        return WholeCritic(trunk, frames, rest, config.joint)
+        return SequenceCritic(trunk, frames, rest, config.joint)
 
-    def observe(self, x: Tensor, noise: Mapping[str, Tensor]) -> Values:
+    def observe(self, x: Tensor, batch: Mapping[str, Tensor]) -> Values:
         values = dict(zip(self.frames, x.unbind(1), strict=True))
         if "class" in self.graph.nodes:
-            values["class"] = one_hot(noise["y"], self.data.classes, x)
+            values["class"] = one_hot(batch["y"], self.data.classes, x)
         return values
 
     def assemble(self, values: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([values[frame] for frame in self.frames], 1)
 
-    def transfer(self, x: Tensor, noise: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
+    def transfer(self, x: Tensor, batch: Mapping[str, Tensor], y: Tensor | None = None) -> Tensor:
         """Return sequences (n, *shape) with the states of x and all else drawn: the paper's motion analogy."""
         known = self.recognised(x, y)
-        return self.assemble(self.generate(noise, {state: known[state] for state in self.states}))
+        return self.assemble(self.generate(batch, {state: known[state] for state in self.states}))
 
     def extrapolate(self, noise: Mapping[str, Tensor], frames: int) -> Tensor:
         """Return generated sequences of any length, (n, frames, c, h, w); the first frames are those of `sample`.
@@ -181,7 +181,7 @@ class ConditionalStateSpace(StateSpace):
     """
 
     name = "graphical-gan-statespace-conditional"
-    league = "conditional"
+    supervision = "conditional"
     variants = {
         f"{variant}-conditional": settings for variant, settings in GraphicalGANStateSpace.variants.items()
     }

@@ -8,15 +8,15 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ganbench.game import Count, Facts, NonNegative, Positive
+from ganbench.game import Count, DataSpec, NonNegative, Positive
 from ganbench.graphical import (
     Categorical,
-    ClassOf,
+    CategoricalHead,
+    Concat,
     Estimator,
     Graph,
     GraphicalConfig,
     GraphicalGAN,
-    Joined,
     Joint,
     Mixture,
     Node,
@@ -47,28 +47,28 @@ class GraphicalGANStyle(GraphicalGAN):
     name = "graphical-gan-style"
     variants = {"graphical-gan-style": {}, "graphical-gan-style-global": {"algorithm": "global"}}
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         backbone, size, clusters = config.backbone, config.latent, config.clusters
         width = (config.joint,)
         classifier = Joint(backbone, [(size,), data.shape], width, width, clusters)
-        self.play_on(
+        self.build_networks(
             Graph(Node("class"), Node("style", ("class",)), Node("x", ("class", "style"), observed=True)),
             p={
                 "class": Categorical(clusters),
                 "style": Mixture(clusters, size, config.spread),
-                "x": Joined(backbone.make_generator(clusters + size, data.shape)),
+                "x": Concat(backbone.make_generator(clusters + size, data.shape)),
             },
             q={
                 "style": backbone.make_encoder(data.shape, size),
-                "class": ClassOf(classifier, clusters, config.estimator, config.temperature),
+                "class": CategoricalHead(classifier, clusters, config.estimator, config.temperature),
             },
         )
 
     def cluster(self, x: Tensor) -> Tensor:
         """Return log q(class | style, x), (n, clusters)."""
-        return cast(ClassOf, self.q["class"]).log_probabilities(self.q["style"](x), x)
+        return cast(CategoricalHead, self.q["class"]).log_probabilities(self.q["style"](x), x)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the probabilities of the classes beside the style, (n, clusters + latent)."""

@@ -9,9 +9,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import Adam, Conv, Count, Facts, Game, Law, Natural, NonNegative, Player, Published, Uniform
+from ganbench.game import (
+    Adam,
+    Conv,
+    Count,
+    DataSpec,
+    Game,
+    Noise,
+    NonNegative,
+    NonNegativeInt,
+    Player,
+    Published,
+    Uniform,
+)
 from ganbench.game import Config as GameConfig
-from ganbench.layers import BatchNorm1d, Critic, LeakyReLU, one_hot, settle_norms
+from ganbench.layers import BatchNorm1d, LeakyReLU, Network, one_hot, recalibrate_batch_norm
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
 
 RECOGNISER = 128  # hidden units of Q
@@ -23,13 +35,13 @@ class Config(GameConfig):
     "size of z, the noise without a code"
     clusters: Count = 10
     "values of the categorical code"
-    continuous: Natural = 2
+    continuous: NonNegativeInt = 2
     "number of continuous codes, each uniform on (-1, 1)"
     information: NonNegative = 1.0
     "weight of the information that the codes share with the image"
     learned_std: bool = False
     "let Q give the standard deviation of each continuous code, as in the paper; the code fixes it to 1"
-    hidden: Natural = 0
+    hidden: NonNegativeInt = 0
     "units of one more layer with batch norm after the codes in G and before the heads of D and Q; 0 is none"
     zero_one: bool = False
     "show D pixels in [0, 1]"
@@ -51,7 +63,7 @@ class InfoGAN(Game):
     before the first maps of G has moments of each unit, here of each map.
 
     Q learns from generated images only, so that its norms hold moments of these; clusters are asked of real ones.
-    After training `finish` therefore gives the norms of D and Q the moments of the training images.
+    After training `finalize` therefore gives the norms of D and Q the moments of the training images.
     """
 
     name = "infogan"
@@ -76,7 +88,7 @@ class InfoGAN(Game):
         ),
     )
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         backbone, codes = config.backbone, config.latent + config.clusters + config.continuous
@@ -92,7 +104,7 @@ class InfoGAN(Game):
             top = self._layer(features, config.hidden, self._leaky())
             head = self._scaled(nn.Linear(config.hidden, 1))
             blocks = [*self.D.blocks[:-1], nn.Sequential(nn.Flatten(), *top), head]
-            self.D = Critic(blocks, zero_one=self.D.zero_one)
+            self.D = Network(blocks, zero_one=self.D.zero_one)
             features = config.hidden
         self.D.zero_one = self.D.zero_one or config.zero_one
         outputs = config.clusters + config.continuous * (2 if config.learned_std else 1)
@@ -117,8 +129,8 @@ class InfoGAN(Game):
                 nn.init.zeros_(layer.bias)
         return layer
 
-    def noise(self) -> dict[str, Law]:
-        laws: dict[str, Law] = {"z": Uniform(self.config.latent, low=-1.0), "category": Uniform(1)}
+    def noise(self) -> dict[str, Noise]:
+        laws: dict[str, Noise] = {"z": Uniform(self.config.latent, low=-1.0), "category": Uniform(1)}
         if self.config.continuous:
             laws["c"] = Uniform(self.config.continuous, low=-1.0)
         return laws
@@ -133,8 +145,8 @@ class InfoGAN(Game):
         codes = [noise["z"], hot, noise["c"]] if self.config.continuous else [noise["z"], hot]
         return self.G(torch.cat(codes, 1))
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def recognise(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log Q of the categories (n, clusters), means and log standard deviations of the other codes."""
@@ -170,17 +182,17 @@ class InfoGAN(Game):
         categorical, continuous = self.information(features, noise)
         return self.D.blocks[-1](features), self.config.information * (categorical + continuous)
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Cross-entropy of real against fake, not halved, less the information."""
         real = self.D(x)
-        fake, information = self._judge(noise)
+        fake, information = self._judge(batch)
         return 2 * gan_discriminator(real, fake) - information
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake, information = self._judge(noise)
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        fake, information = self._judge(batch)
         return gan_generator_nonsaturating(fake) - information
 
-    def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+    def finalize(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
         """Give the norms of D and Q the moments of the training images."""
         for net in (self.D, self.Q):
-            settle_norms(net, lambda x: self.Q(self.D.features(x)), images)
+            recalibrate_batch_norm(net, lambda x: self.Q(self.D.features(x)), images)

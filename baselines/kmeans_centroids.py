@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Count, Facts, Game, Law, Published, Uniform
+from ganbench.game import Count, DataSpec, Game, Noise, Published, Uniform
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class KMeansCentroids(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.register_buffer("centres", torch.zeros(config.centroids, *data.shape))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"place": Uniform(1)}
 
     def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import Adam, Count, Facts, Game, Law, Normal, Player
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, Normal, Player
 from ganbench.game import Config as GameConfig
 from ganbench.losses import least_squares_discriminator, least_squares_generator
 
@@ -34,24 +34,24 @@ class LSGAN(Game):
     )
     variants = {"lsgan": {}, "lsgan-01": {"a": 0.0, "b": 1.0, "c": 1.0}}
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.D = config.backbone.make_critic(data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"]
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        fake = batch["fake"]
         return least_squares_discriminator(self.D(x), self.D(fake), self.config.a, self.config.b)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return least_squares_generator(self.D(noise["fake"]), self.config.c)
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return least_squares_generator(self.D(batch["fake"]), self.config.c)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from ganbench.game import Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, RMSprop, Uniform
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, NonNegative, Normal, Player, RMSprop, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gaussian, gradient_penalty, mmd, mmd2, rational_quadratic, squared_distances
 
@@ -46,7 +46,7 @@ class MMDGAN(Game):
         Player("generator", nets=("G",), optimiser=RMSprop(5e-5)),
     )
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
@@ -54,14 +54,14 @@ class MMDGAN(Game):
         # A norm would hide the mean code from the decoder, and so from every gradient.
         self.decoder = replace(config.backbone, generator_norm="none").make_generator(config.codes, data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes, (n, codes)."""
@@ -77,14 +77,14 @@ class MMDGAN(Game):
         disorder = (fake.mean(0) - real.mean(0)).relu().mean()
         return mmd(lambda squared: gaussian(squared, variances), real, fake) - self.config.hinge * disorder
 
-    def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"]
+    def critic_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        fake = batch["fake"]
         real_codes, fake_codes = self.encoder(x), self.encoder(fake)
         error = mse_loss(self.decoder(real_codes), x) + mse_loss(self.decoder(fake_codes), fake)
         return self.config.reconstruction * error - self.discrepancy(real_codes, fake_codes)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return self.discrepancy(self.encoder(x), self.encoder(noise["fake"]))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.discrepancy(self.encoder(x), self.encoder(batch["fake"]))
 
 
 @dataclass(frozen=True)
@@ -108,31 +108,31 @@ class MMDGANGP(Game):
         Player("generator", nets=("G",), optimiser=Adam(1e-4, (0.5, 0.9))),
     )
 
-    def __init__(self, data: Facts, config: PenaltyConfig = PenaltyConfig()) -> None:
+    def __init__(self, data: DataSpec, config: PenaltyConfig = PenaltyConfig()) -> None:
         super().__init__(data, config)
         self.config: PenaltyConfig = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
-        if config.backbone.critic_mixes:
+        if config.backbone.critic_uses_batch_statistics:
             raise ValueError(
                 "a gradient penalty needs backbone.critic_norm=false and backbone.minibatch_kernels=0"
             )
         self.D = config.backbone.make_critic(data.shape, outputs=config.codes)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent), "mix": Uniform(1, training_only=True)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def kernel(self, squared: Tensor) -> Tensor:
         """Return the sum of the kernels, elementwise in squared distances of codes."""
         return rational_quadratic(squared, self.config.alphas)
 
-    def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"]
+    def critic_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        fake = batch["fake"]
         real_codes, fake_codes = self.D(x), self.D(fake)
 
         def witness(points: Tensor) -> Tensor:
@@ -141,9 +141,9 @@ class MMDGANGP(Game):
             near_real = self.kernel(squared_distances(codes, real_codes)).mean(1)
             return near_real - self.kernel(squared_distances(codes, fake_codes)).mean(1)
 
-        penalty = gradient_penalty(witness, x, fake, noise["mix"])
+        penalty = gradient_penalty(witness, x, fake, batch["mix"])
         discrepancy = mmd2(self.kernel, real_codes, fake_codes, unbiased=True)
         return self.config.penalty * penalty - discrepancy
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return mmd2(self.kernel, self.D(x), self.D(noise["fake"]), unbiased=True)
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return mmd2(self.kernel, self.D(x), self.D(batch["fake"]), unbiased=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganbench.game import Adam, Count, Facts, Game, Law, Normal, Player
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, Normal, Player
 from ganbench.game import Config as GameConfig
 
 
@@ -43,21 +43,21 @@ class MomentMatching(Game):
     players = (Player("generator", nets=("G",), optimiser=Adam(1e-3, (0.9, 0.999))),)
     variants = {"moment-matching": {}, "moment-matching-mean": {"statistic": "mean"}}
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         which = self.config.statistic
-        gap = statistics(noise["fake"].flatten(1), which) - statistics(x.flatten(1), which)
+        gap = statistics(batch["fake"].flatten(1), which) - statistics(x.flatten(1), which)
         return gap.square().sum()

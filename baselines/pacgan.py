@@ -8,7 +8,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import MLP, Adam, Count, Facts, Game, Law, LogisticConfig, Normal, Player, Published, UserError
+from ganbench.game import (
+    MLP,
+    Adam,
+    Count,
+    DataSpec,
+    Game,
+    LogisticConfig,
+    Noise,
+    Normal,
+    Player,
+    Published,
+    UserError,
+)
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating
 
 
@@ -101,20 +113,20 @@ class PacGAN(Game):
         f"pacgan-{pack}-2018": plane(pack) for pack in (2, 3, 4)
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.D = config.backbone.make_critic((config.pack * data.shape[0], *data.shape[1:]))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def pack(self, x: Tensor) -> Tensor:
         """Return disjoint packs side by side in axis 1, (n // pack, pack * channels, ...); a rest is left out."""
@@ -128,9 +140,9 @@ class PacGAN(Game):
     def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
         return super().match_features(player, self.pack(x), self.pack(fake))
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        real, fake = self.D(self.pack(x)), self.D(self.pack(noise["fake"]))
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        real, fake = self.D(self.pack(x)), self.D(self.pack(batch["fake"]))
         return gan_discriminator(real, fake, self.config.real_target, self.config.fake_target)
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return gan_generator_nonsaturating(self.D(self.pack(noise["fake"])))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return gan_generator_nonsaturating(self.D(self.pack(batch["fake"])))

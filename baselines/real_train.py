@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ganbench.game import Config, Facts, Game, Law, Published, Uniform
+from ganbench.game import Config, DataSpec, Game, Noise, Published, Uniform
 
 
 class RealTrain(Game):
@@ -38,11 +38,11 @@ class RealTrain(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.register_buffer("images", torch.empty(0, dtype=torch.uint8))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"place": Uniform(1)}
 
     def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:

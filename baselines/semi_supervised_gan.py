@@ -13,9 +13,9 @@ from ganbench.game import (
     MLP,
     Adam,
     Count,
-    Facts,
+    DataSpec,
     Game,
-    Law,
+    Noise,
     NonNegative,
     Normal,
     Player,
@@ -68,7 +68,7 @@ class SemiSupervisedGAN(Game):
     """
 
     name = "semi-supervised-gan"
-    league = "labelled"
+    supervision = "labelled"
     players = (
         Player("classifier", nets=("D",), optimiser=ADAM),
         Player("generator", nets=("G",), optimiser=ADAM),
@@ -93,7 +93,7 @@ class SemiSupervisedGAN(Game):
     labelled_x: Tensor
     labelled_y: Tensor
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         backbone = config.backbone
@@ -163,7 +163,7 @@ class SemiSupervisedGAN(Game):
             out = block(out + levels[index] * parts[index] if parts else out)
         return hidden, out
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         size = sum(self.widths)
         blurs = {name: Normal(size, training_only=True) for name in ("blur_labelled", "blur_real", "blur_fake")}
         order = Uniform(len(self.labelled_y), per_step=True)
@@ -172,28 +172,28 @@ class SemiSupervisedGAN(Game):
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the logits of the classes, (n, classes)."""
         return self._read(x)[1]
 
-    def classifier_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def classifier_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Cross-entropy of the labelled examples, and of real against generated images with logit log sum exp."""
         # The labels of x, in noise["y"], stay unread: those of the chosen examples are all that is known.
-        order = noise["order"].argsort()
+        order = batch["order"].argsort()
         places = order.repeat(-(-len(x) // len(order)))[: len(x)]
         if not self.config.unlabelled_weight:
-            labelled = self._read(self.labelled_x[places], noise["blur_labelled"])[1]
+            labelled = self._read(self.labelled_x[places], batch["blur_labelled"])[1]
             return cross_entropy(labelled, self.labelled_y[places])
-        images = torch.cat([self.labelled_x[places], x, noise["fake"]])
-        normal = torch.cat([noise["blur_labelled"], noise["blur_real"], noise["blur_fake"]])
+        images = torch.cat([self.labelled_x[places], x, batch["fake"]])
+        normal = torch.cat([batch["blur_labelled"], batch["blur_real"], batch["blur_fake"]])
         labelled, real, fake = self._read(images, normal)[1].split(len(x))
         unlabelled = gan_discriminator(real.logsumexp(1), fake.logsumexp(1))
         return cross_entropy(labelled, self.labelled_y[places]) + self.config.unlabelled_weight * unlabelled
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Squared distance of the batch means of the last hidden layer, per unit."""
-        real, fake = self._read(x, noise["blur_real"])[0], self._read(noise["fake"], noise["blur_fake"])[0]
+        real, fake = self._read(x, batch["blur_real"])[0], self._read(batch["fake"], batch["blur_fake"])[0]
         return (real.mean(0) - fake.mean(0)).square().mean()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import Adam, Count, Facts, Game, Law, LinearDecay, Normal, Player, Published
+from ganbench.game import Adam, Count, DataSpec, Game, LinearDecay, Noise, Normal, Player, Published
 from ganbench.game import Config as GameConfig
 from ganbench.losses import hinge_discriminator, wasserstein_generator
 
@@ -40,23 +40,23 @@ class SNGAN(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.D = config.backbone.make_critic(data.shape, spectral=True)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return hinge_discriminator(self.D(x), self.D(noise["fake"]))
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return hinge_discriminator(self.D(x), self.D(batch["fake"]))
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_generator(self.D(noise["fake"]))  # eq. 17: the same linear cost
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return wasserstein_generator(self.D(batch["fake"]))  # eq. 17: the same linear cost

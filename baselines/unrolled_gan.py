@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import MLP, Adam, Count, Facts, Game, Law, Normal, Player, Published
+from ganbench.game import MLP, Adam, Count, DataSpec, Game, Noise, Normal, Player, Published
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gan_discriminator, gan_generator_minimax, gan_generator_nonsaturating
 
@@ -81,24 +81,24 @@ class UnrolledGAN(Game):
         ),
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.D = config.backbone.make_critic(data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return gan_discriminator(self.D(x), self.D(noise["fake"]))
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return gan_discriminator(self.D(x), self.D(batch["fake"]))
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         cost = gan_generator_minimax if self.config.saturating else gan_generator_nonsaturating
-        return cost(self.D(noise["fake"]))
+        return cost(self.D(batch["fake"]))

@@ -15,10 +15,10 @@ from ganbench.game import (
     MLP,
     Adam,
     Count,
+    DataSpec,
     Decay,
-    Facts,
     Game,
-    Law,
+    Noise,
     NonNegative,
     Normal,
     Player,
@@ -91,7 +91,7 @@ class VaDE(Game):
         ),
     )
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         if not data.bounded:
@@ -102,7 +102,7 @@ class VaDE(Game):
         self.means = nn.Parameter(torch.randn(config.clusters, config.latent))
         self.log_variances = nn.Parameter(torch.zeros(config.clusters, config.latent))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent), "cluster": Uniform(1)}
 
     def fit(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
@@ -182,14 +182,14 @@ class VaDE(Game):
         """Return log p(k | z) at the mean of q(z | x), (n, K)."""
         return self.posterior(self.encode(x))
 
-    def log_likelihood_bound(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def log_likelihood_bound(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Return what bounds log p(x) from below on average over the noise, in nats, (n,)."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        z = mean + (0.5 * log_variance).exp() * noise["z"]
+        z = mean + (0.5 * log_variance).exp() * batch["z"]
         q = self.posterior(z)
         codes = normal_divergence(mean[:, None], log_variance[:, None], self.means, self.log_variances)
         return -self.surprise(x, z) - (q.exp() * (codes + q - log_softmax(self.logits, 0))).sum(1)
 
-    def vae_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def vae_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Negative bound, averaged over the batch."""
-        return -self.log_likelihood_bound(x, noise).mean()
+        return -self.log_likelihood_bound(x, batch).mean()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ganbench.game import Adam, Count, Facts, Game, Law, Normal, Player, Published
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, Normal, Player, Published
 from ganbench.game import Config as GameConfig
 
 
@@ -44,7 +44,7 @@ class VAE(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.encoder = config.backbone.make_encoder(data.shape, 2 * config.latent)
@@ -52,7 +52,7 @@ class VAE(Game):
         if config.decoder == "gaussian":
             self.log_scale = nn.Parameter(torch.tensor(-1.0))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
@@ -70,10 +70,10 @@ class VAE(Game):
         """Return the decoder's mean at the posterior mean, (n, *shape) in [-1, 1]."""
         return self.decode(self.encode(x))
 
-    def vae_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def vae_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Negative evidence lower bound: nats per image, summed over pixels, averaged over the batch."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        z = mean + (0.5 * log_variance).exp() * noise["z"]
+        z = mean + (0.5 * log_variance).exp() * batch["z"]
         logits = self.decoder.logits(z).flatten(1)
         pixels = ((x + 1) / 2).flatten(1)
         if self.config.decoder == "bernoulli":

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from ganbench.game import MLP, Adam, Backbone, Count, Facts, Game, Law, Normal, Player, Published, UserError
+from ganbench.game import MLP, Adam, Backbone, Count, DataSpec, Game, Noise, Normal, Player, Published, UserError
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gan_discriminator
 
@@ -77,7 +77,7 @@ class VEEGAN(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
@@ -87,7 +87,7 @@ class VEEGAN(Game):
     def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
         raise UserError("feature_matching needs a critic of images alone; that of veegan judges pairs")
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         # "code" is the unit noise of the reconstructor, whose output is sampled where D sees it.
         return {"z": Normal(self.config.latent), "code": Normal(self.config.latent, training_only=True)}
 
@@ -102,17 +102,17 @@ class VEEGAN(Game):
         """Return G at the mean of z, (n, *shape)."""
         return self.G(self.R(x))
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def discriminator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Logistic loss with (G(z), z) as class 1, so that D estimates log of generated over real pairs."""
-        return gan_discriminator(self.D(noise["fake"], noise["z"]), self.D(x, self.R(x) + noise["code"]))
+        return gan_discriminator(self.D(batch["fake"], batch["z"]), self.D(x, self.R(x) + batch["code"]))
 
-    def reconstructor_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def reconstructor_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """-E log N(z; R(G(z)), 1), in nats, summed over z."""
-        error = noise["z"] - self.R(noise["fake"])
+        error = batch["z"] - self.R(batch["fake"])
         return 0.5 * (error.square() + math.log(2 * math.pi)).sum(1).mean()
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return self.D(noise["fake"], noise["z"]).mean() + self.reconstructor_loss(x, noise)
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.D(batch["fake"], batch["z"]).mean() + self.reconstructor_loss(x, batch)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Count, Facts, Game, Law, Normal, Player, Published, RMSprop
+from ganbench.game import Count, DataSpec, Game, Noise, Normal, Player, Published, RMSprop
 from ganbench.losses import wasserstein_critic, wasserstein_generator
 
 
@@ -50,23 +50,23 @@ class WGAN(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
         self.D = config.backbone.make_critic(data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_critic(self.D(x), self.D(noise["fake"]))
+    def critic_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return wasserstein_critic(self.D(x), self.D(batch["fake"]))
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_generator(self.D(noise["fake"]))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return wasserstein_generator(self.D(batch["fake"]))

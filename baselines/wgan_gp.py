@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import Adam, Count, Facts, Game, Law, NonNegative, Normal, Player, Published, Uniform
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, NonNegative, Normal, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gradient_penalty, wasserstein_critic, wasserstein_generator
 
@@ -42,29 +42,29 @@ class WGANGP(Game):
         )
     }
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.config: Config = config
         self.G = config.backbone.make_generator(config.latent, data.shape)
-        if config.backbone.critic_mixes:
+        if config.backbone.critic_uses_batch_statistics:
             raise ValueError(
                 "a gradient penalty needs backbone.critic_norm=false and backbone.minibatch_kernels=0"
             )
         self.D = config.backbone.make_critic(data.shape)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"z": Normal(self.config.latent), "mix": Uniform(1, training_only=True)}
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.G(noise["z"])
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"fake": self.sample(noise)}
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"fake": self.sample(batch)}
 
-    def critic_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        fake = noise["fake"]
-        penalty = gradient_penalty(self.D, x, fake, noise["mix"])
+    def critic_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        fake = batch["fake"]
+        penalty = gradient_penalty(self.D, x, fake, batch["mix"])
         return wasserstein_critic(self.D(x), self.D(fake)) + self.config.penalty * penalty
 
-    def generator_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        return wasserstein_generator(self.D(noise["fake"]))
+    def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return wasserstein_generator(self.D(batch["fake"]))

@@ -29,9 +29,9 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     what = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu-{cores}-cores"
     name = re.sub(r"[^a-z0-9_]+", "-", f"{what}-{platform.machine()}".lower())
-    facts = Machine.get_defaults()  # with the name of the host and the memory in bytes
-    facts |= {"machine": name, "os": platform.system(), "ram": f"{int(facts['ram']) / 2**30:.0f} GiB"}
-    MachineCollection.save(name, facts)
+    data_spec = Machine.get_defaults()  # with the name of the host and the memory in bytes
+    data_spec |= {"machine": name, "os": platform.system(), "ram": f"{int(data_spec['ram']) / 2**30:.0f} GiB"}
+    MachineCollection.save(name, data_spec)
     return name
 
 

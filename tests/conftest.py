@@ -51,7 +51,7 @@ def tiny_for(tiny: Callable[..., Dataset]) -> Callable[..., Dataset]:
         model = registry.models.get(name)
         settings = model.settings({"kind": "mlp", "generator": [12], "critic": [10]})
         try:
-            model.build(tiny().facts, settings, 0)
+            model.build(tiny().data_spec, settings, 0)
         except UserError as error:
             assert "needs sequences" in str(error)
             return 4

@@ -37,7 +37,7 @@ def rows(
                             dataset="mnist",
                             model=f"model-{model:05d}",
                             role="model",
-                            league="unlabelled",
+                            supervision="unlabelled",
                             config_hash=f"{model:08x}",
                             seed=seed,
                             metric=f"metric-{metric}@lenet-mnist-v1",

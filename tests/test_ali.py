@@ -15,7 +15,7 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts, Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.layers.blocks import BatchNorm2d
 from ganbench.losses.adversarial import pair_critic, pair_generator
 from ganbench.training.stack import Stack
@@ -29,15 +29,15 @@ NAMES = ["ali", "gan-g", "ali-mixtures", "ali-gmm"]
 def build(name: str, shape: tuple[int, ...] = IMAGES, backbone: dict = DENSE, **settings: object) -> Game:
     model = registry.models.get(name)
     options = {key.replace("__", "."): value for key, value in settings.items()}
-    facts = Facts("tiny", shape, 0, torch.zeros(shape))
-    return model.build(facts, model.settings(backbone, options), seed=1).double()
+    data_spec = DataSpec("tiny", shape, 0, torch.zeros(shape))
+    return model.build(data_spec, model.settings(backbone, options), seed=1).double()
 
 
 def inputs(game: Game, n: int = 12) -> tuple[Tensor, dict[str, Tensor]]:
     drawn = draw(game.noise(), n, [torch.Generator().manual_seed(0)], torch.empty(0, dtype=torch.float64))
     noise = {name: value[0] for name, value in drawn.items()}
     x = torch.rand(n, *game.data.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 2 - 1
-    return x, noise | game.share(noise)
+    return x, noise | game.precompute(noise)
 
 
 def widths(network: nn.Module) -> list[tuple[int, ...]]:
@@ -151,8 +151,8 @@ def test_gan_g_2018_has_the_released_sizes():
 
 def test_ali_mixtures_has_the_released_sizes():
     model = registry.models.get("ali-mixtures")
-    facts = Facts("plane", (2,), 0, torch.zeros(2))
-    game = model.build(facts, model.settings(DENSE), seed=0)
+    data_spec = DataSpec("plane", (2,), 0, torch.zeros(2))
+    game = model.build(data_spec, model.settings(DENSE), seed=0)
     assert widths(game.G) == [(400, 2), *[(400, 400)] * 3, (2, 400)]
     assert widths(game.E) == [(400, 4), (400, 400), (2, 400)]
     assert widths(game.D) == [(1000, 4), (1000, 200), (1000, 200), (1, 200)]
@@ -170,7 +170,7 @@ def test_cluster_is_scikit_learns_posterior(covariance):
     game = build("ali-gmm", clusters=4, latent=3, covariance=covariance).eval()
     images = torch.rand(300, *IMAGES, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2 - 1
     assert torch.allclose(game.cluster(images).exp(), torch.full((300, 4), 0.25, dtype=torch.float64))
-    game.finish(images, None, seed=2**40 + 5)
+    game.finalize(images, None, seed=2**40 + 5)
     with torch.no_grad():
         codes, found = game.encode(images).numpy(), game.cluster(images).numpy()
     own = GaussianMixture(4, covariance_type=covariance, random_state=5).fit(codes)
@@ -185,7 +185,7 @@ def test_cluster_is_scikit_learns_posterior(covariance):
 def test_fewer_images_than_clusters():
     game = build("ali-gmm", clusters=10, latent=2).eval()
     images = torch.rand(6, *IMAGES, dtype=torch.float64)
-    game.finish(images, None, seed=0)
+    game.finalize(images, None, seed=0)
     assert game.cluster(images).shape == (6, 6)
 
 
@@ -200,11 +200,11 @@ def test_the_encoder_learns_to_invert_the_generator():
     backbone = {"kind": "mlp", "generator": [], "critic": [32, 32], "generator_norm": "none"}
     rate = {"kind": "adam", "lr": 2e-3, "betas": [0.5, 0.999], "schedule": {"kind": "linear-decay", "start": 0.5}}
     settings = {"latent": 1, "discriminator.optimiser": rate, "generator.optimiser": rate, "simultaneous": True}
-    game = model.build(data.facts, model.settings(backbone, settings), seed=0)
+    game = model.build(data.data_spec, model.settings(backbone, settings), seed=0)
     start = (game.reconstruct(x) - x).square().mean().item()
     stack = Stack([game], [0], data, "gan-g", 100, 1500)
     while stack.round < 1500:
-        stack.play_round()
+        stack.train_round()
     game.load_state_dict(stack.weights(0))
     with torch.no_grad():
         z = torch.randn(2000, 1, generator=torch.Generator().manual_seed(1))

@@ -28,13 +28,13 @@ BATCH = 16
 
 def build(name: str, data: Dataset, backbone: dict | None = None, **settings: object) -> Game:
     model = registry.models.get(name)
-    return model.build(data.facts, model.settings(backbone or DENSE, settings), seed=1).double()
+    return model.build(data.data_spec, model.settings(backbone or DENSE, settings), seed=1).double()
 
 
 def inputs(game: Game, data: Dataset, n: int = BATCH) -> tuple[Tensor, dict[str, Tensor]]:
     noise = draw(game.noise(), n, [torch.Generator().manual_seed(0)], torch.empty(0, dtype=torch.float64))
     alone = {name: value[0] for name, value in noise.items()}
-    return scale(data.images["train"][:n], torch.float64), alone | game.share(alone)
+    return scale(data.images["train"][:n], torch.float64), alone | game.precompute(alone)
 
 
 def softplus(x: Tensor) -> Tensor:

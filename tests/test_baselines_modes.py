@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 from ganbench import registry
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts, Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.game.players import Adam
 from ganbench.layers.blocks import BatchNorm1d, BatchNorm2d
 
@@ -23,15 +23,15 @@ IMAGES, PLANE = (3, 8, 8), (2,)
 
 def build(name: str, shape: tuple[int, ...] = IMAGES, backbone: dict | None = None, **settings: object) -> Game:
     model = registry.models.get(name)
-    facts = Facts("tiny", shape, 0, torch.zeros(shape))
-    return model.build(facts, model.settings(backbone or DENSE, settings), seed=1).double()
+    data_spec = DataSpec("tiny", shape, 0, torch.zeros(shape))
+    return model.build(data_spec, model.settings(backbone or DENSE, settings), seed=1).double()
 
 
 def inputs(game: Game, n: int = 12) -> tuple[Tensor, dict[str, Tensor]]:
     drawn = draw(game.noise(), n, [torch.Generator().manual_seed(0)], torch.empty(0, dtype=torch.float64))
     noise = {name: value[0] for name, value in drawn.items()}
     x = torch.rand(n, *game.data.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 2 - 1
-    return x, noise | game.share(noise)
+    return x, noise | game.precompute(noise)
 
 
 def widths(network: nn.Module) -> list[tuple[int, ...]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganbench import registry
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts, Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.losses.mmd import gaussian, mmd, mmd2, rational_quadratic, squared_distances
 
 MLP = {"kind": "mlp", "generator": [32, 32], "critic": [32, 32], "generator_norm": "none"}
@@ -104,14 +104,14 @@ def test_near_samples_keep_their_digits_in_float32():
 # ---------------------------------------------------------------- models
 
 
-def facts(*shape: int) -> Facts:
-    return Facts("synthetic", shape, 0, torch.zeros(shape))
+def data_spec(*shape: int) -> DataSpec:
+    return DataSpec("synthetic", shape, 0, torch.zeros(shape))
 
 
 def build(name: str, shape: tuple[int, ...], **settings: object) -> Game:
     model = registry.models.get(name)
     paths = {path.replace("__", "."): value for path, value in settings.items()}
-    return model.build(facts(*shape), model.settings(MLP, paths), seed=0)
+    return model.build(data_spec(*shape), model.settings(MLP, paths), seed=0)
 
 
 def noise_of(game: Game, n: int, seed: int, training: bool = True) -> dict[str, Tensor]:
@@ -132,7 +132,7 @@ def train(game: Game, x: Tensor, rounds: int, batch: int, rate: float = 2e-3, st
             for _ in range(steps if player is not game.players[-1] else 1):
                 count += 1
                 noise = noise_of(game, batch, count)
-                noise |= game.share(noise)
+                noise |= game.precompute(noise)
                 real = x[torch.randint(len(x), (batch,), generator=generator)]
                 adams[player.name].zero_grad()
                 game(f"{player.name}_loss", real, noise).backward()
@@ -228,7 +228,7 @@ def test_models_find_both_modes(name, settings, rounds, steps):
 def test_without_penalties_the_players_want_the_opposite(name, off):
     game = build(name, (2,), **off)
     x, noise = two_modes(20), noise_of(game, 20, seed=1)
-    noise |= game.share(noise)
+    noise |= game.precompute(noise)
     assert game.critic_loss(x, noise).item() == pytest.approx(-game.generator_loss(x, noise).item(), rel=1e-5)
 
 
@@ -260,7 +260,7 @@ def test_a_norm_in_the_critic_is_refused():
     model = registry.models.get("mmd-gan-gp")
     settings = model.settings({"kind": "conv", "width": 4, "critic_norm": True})
     with pytest.raises(UserError, match=r"needs backbone\.critic_norm=false"):
-        model.build(facts(1, 8, 8), settings, seed=0)
+        model.build(data_spec(1, 8, 8), settings, seed=0)
 
 
 # ---------------------------------------------------------------- the autoencoder of gmmn-ae

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.distributions.noise import Law, Normal, draw
+from ganbench.distributions.noise import Noise, Normal, draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.contract import Config, DataSpec, Game
 from ganbench.game.players import SGD, Adam, Player
 from ganbench.losses.adversarial import gaussian_prior, langevin_force
 from ganbench.records import to_json
@@ -31,17 +31,17 @@ class Posterior(Game):
 
     players = (Player("walker", nets=("theta",), optimiser=SGD(ETA * N, momentum=1 - FRICTION)),)
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.theta = nn.Parameter(torch.zeros(2))
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return {"force": Normal(2, per_step=True)}
 
-    def walker_loss(self, x: Tensor, noise: dict[str, Tensor]) -> Tensor:
+    def walker_loss(self, x: Tensor, batch: dict[str, Tensor]) -> Tensor:
         away = self.theta - MEAN
         energy = 0.5 * away @ torch.linalg.inv(COVARIANCE) @ away
-        return energy / N + langevin_force([self.theta], noise["force"], ETA * N, FRICTION, 1 / N)
+        return energy / N + langevin_force([self.theta], batch["force"], ETA * N, FRICTION, 1 / N)
 
 
 def stationary() -> Tensor:
@@ -56,11 +56,11 @@ def stationary() -> Tensor:
 
 def test_sghmc_recovers_mean_and_covariance_of_a_gaussian_posterior(tiny):
     data, seeds = tiny(), 400
-    games = [Posterior(data.facts) for _ in range(seeds)]
+    games = [Posterior(data.data_spec) for _ in range(seeds)]
     stack = Stack(games, range(seeds), data, "posterior", 4, 450, dtype=torch.float64)
     kept = []
     for round_ in range(450):
-        stack.play_round()
+        stack.train_round()
         if round_ >= 150 and round_ % 15 == 0:  # about one relaxation time apart, after ten of them
             kept.append(stack.state.parameters["theta"].detach().clone())
     draws = torch.cat(kept)
@@ -72,7 +72,7 @@ def test_sghmc_recovers_mean_and_covariance_of_a_gaussian_posterior(tiny):
 
 
 def test_one_step_of_sgd_is_the_step_of_sghmc_as_published():
-    data = Facts("none", (1, 2, 2), 0, torch.zeros(1, 2, 2))
+    data = DataSpec("none", (1, 2, 2), 0, torch.zeros(1, 2, 2))
     game = Posterior(data).double()
     optimiser = torch.optim.SGD(game.parameters(), lr=ETA * N, momentum=1 - FRICTION)
     theta, v = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
@@ -102,11 +102,11 @@ def build(name: str, data, overrides: dict | None = None) -> tuple[Game, Tensor,
     """A game of few networks with one batch and its noise, float64."""
     model = registry.models.get(name)
     few = {"generators": 3, "discriminators": 2, "chains": 2} if name != "gan-ensemble" else {}
-    game = model.build(data.facts, model.settings(DENSE, few | (overrides or {})), 0).double()
+    game = model.build(data.data_spec, model.settings(DENSE, few | (overrides or {})), 0).double()
     game.fit(scale(data.images["train"], torch.float64), None, 0)
     like = torch.empty(0, dtype=torch.float64)
     noise = {k: v[0] for k, v in draw(game.noise(), BATCH, [torch.Generator().manual_seed(1)], like).items()}
-    return game, scale(data.images["train"][:BATCH], torch.float64), noise | game.share(noise)
+    return game, scale(data.images["train"][:BATCH], torch.float64), noise | game.precompute(noise)
 
 
 def flat(network: nn.Module) -> Tensor:
@@ -167,10 +167,10 @@ def test_an_ensemble_of_one_is_a_gan_and_its_members_never_meet(tiny):
     data = tiny()
     game, x, noise = build("gan-ensemble", data, {"chains": 1})
     gan = registry.models.get("gan")
-    plain = gan.build(data.facts, gan.settings(DENSE), 3).double()
+    plain = gan.build(data.data_spec, gan.settings(DENSE), 3).double()
     plain.G.load_state_dict(game.G[0].state_dict())
     plain.D.load_state_dict(game.D[0].state_dict())
-    seen = noise | plain.share(noise)
+    seen = noise | plain.precompute(noise)
     assert torch.equal(noise["fake"][0], seen["fake"])
     for loss in ("discriminator_loss", "generator_loss"):
         assert getattr(game, loss)(x, noise).item() == pytest.approx(
@@ -178,7 +178,7 @@ def test_an_ensemble_of_one_is_a_gan_and_its_members_never_meet(tiny):
         )
 
     def slope(game: Game) -> Tensor:
-        loss = game.generator_loss(x, noise | game.share(noise))
+        loss = game.generator_loss(x, noise | game.precompute(noise))
         return torch.autograd.grad(loss, game.G[0].layers[-1].weight)[0]
 
     several, x, noise = build("gan-ensemble", data, {"chains": 3})

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganbench import registry
 from ganbench.distributions.noise import draw
-from ganbench.game.contract import Facts, Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.losses.adversarial import pair_critic, pair_generator
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
@@ -20,15 +20,15 @@ SMALL = {"backbone.generator": [12, 12], "backbone.critic": [10, 10]}
 
 def build(name: str, shape: tuple[int, ...] = IMAGES, settings: dict | None = None) -> Game:
     model = registry.models.get(name)
-    facts = Facts("tiny", shape, 0, torch.zeros(shape))
-    return model.build(facts, model.settings(DENSE, settings or {}), seed=1).double()
+    data_spec = DataSpec("tiny", shape, 0, torch.zeros(shape))
+    return model.build(data_spec, model.settings(DENSE, settings or {}), seed=1).double()
 
 
 def inputs(game: Game, n: int = 12) -> tuple[Tensor, dict[str, Tensor]]:
     drawn = draw(game.noise(), n, [torch.Generator().manual_seed(0)], torch.empty(0, dtype=torch.float64))
     noise = {name: value[0] for name, value in drawn.items()}
     x = torch.rand(n, *game.data.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 2 - 1
-    return x, noise | game.share(noise)
+    return x, noise | game.precompute(noise)
 
 
 def normed(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from baselines.catgan import conv_generator, mean_entropy, sample_entropy
 from ganbench import datasets, registry
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts, Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.training.batches import scale
 from ganbench.training.stack import Stack
 
@@ -27,13 +27,13 @@ KINDS = [("catgan", DENSE), ("catgan", CONV), ("catgan-conv", DENSE)]
 
 def build(data, name: str = "catgan", backbone: dict = DENSE, overrides: dict | None = None) -> Game:
     model = registry.models.get(name)
-    return model.build(data.facts, model.settings(backbone, {"clusters": K} | (overrides or {})), 0).double()
+    return model.build(data.data_spec, model.settings(backbone, {"clusters": K} | (overrides or {})), 0).double()
 
 
 def batch(game: Game, data) -> tuple[Tensor, dict[str, Tensor]]:
     like = torch.empty(0, dtype=torch.float64)
     noise = {k: v[0] for k, v in draw(game.noise(), BATCH, [torch.Generator().manual_seed(1)], like).items()}
-    return scale(data.images["train"][:BATCH], torch.float64), noise | game.share(noise)
+    return scale(data.images["train"][:BATCH], torch.float64), noise | game.precompute(noise)
 
 
 # ---------------------------------------------------------------- entropies
@@ -106,7 +106,7 @@ def test_a_step_moves_the_nets_of_its_player_alone(mover, tiny):
     game.players = tuple(player for player in game.players if player.name == mover)
     stack = Stack([game], [0], tiny(), "catgan", BATCH, 2, dtype=torch.float64)
     before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
-    stack.play_round()
+    stack.train_round()
     moved = {n.split(".")[0] for n, p in stack.state.parameters.items() if not torch.equal(p, before[n])}
     assert moved == {"D" if mover == "discriminator" else "G"}
 
@@ -150,13 +150,13 @@ def test_finish_gives_the_norms_the_moments_of_real_images(name, backbone, tiny)
     game.discriminator_loss(*batch(game, data))
     images = scale(data.images["train"], torch.float64)
     expected = game.D(images)
-    game.eval().finish(images, None, 0)
+    game.eval().finalize(images, None, 0)
     # Running variances are divided by n - 1, those of a batch by n.
     assert torch.allclose(game.D(images), expected, rtol=0.01, atol=0.01)
     norms = [part for part in game.D.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert norms and all(norm.momentum == 0.1 and not norm.training for norm in norms)
     once = game.D(images)
-    game.finish(images.flip(0), None, 1)
+    game.finalize(images.flip(0), None, 1)
     assert torch.allclose(game.D(images), once, rtol=0, atol=1e-9)  # neither order nor earlier moments count
 
 
@@ -173,11 +173,11 @@ def test_the_suites_sizes_are_those_of_the_layers(tiny):
 
 
 def test_published_networks():
-    facts = Facts("square", (1, 28, 28), 10, torch.zeros(1, 28, 28))
+    data_spec = DataSpec("square", (1, 28, 28), 10, torch.zeros(1, 28, 28))
     games = {}
     for name in ("catgan-2016", "catgan-conv"):
         model = registry.models.get(name)
-        games[name] = model.build(facts, model.settings(DENSE), 0).eval()
+        games[name] = model.build(data_spec, model.settings(DENSE), 0).eval()
         assert games[name].cluster(torch.zeros(2, 1, 28, 28)).shape == (2, 20)
         assert games[name].sample({"z": torch.rand(2, 128)}).shape == (2, 1, 28, 28)
     linear = [m for m in games["catgan-2016"].modules() if isinstance(m, nn.Linear)]
@@ -208,7 +208,7 @@ def test_maps_are_doubled_by_zeros_between_the_pixels():
 def test_the_convolutions_refuse_what_they_cannot_halve_twice(shape):
     model = registry.models.get("catgan-conv")
     with pytest.raises(UserError, match="catgan-conv cannot play on odd: networks=conv-2016 needs square images"):
-        model.build(Facts("odd", shape, 0, torch.zeros(shape)), model.settings(DENSE), 0)
+        model.build(DataSpec("odd", shape, 0, torch.zeros(shape)), model.settings(DENSE), 0)
 
 
 # ---------------------------------------------------------------- training
@@ -219,12 +219,12 @@ def test_digits_are_told_apart_without_labels():
     model = registry.models.get("catgan")
     rates = {"discriminator.optimiser.lr": 1e-3, "generator.optimiser.lr": 1e-3}  # for so short a run
     settings = model.settings({"kind": "mlp", "generator": [64], "critic": [64, 64]}, {"clusters": 10} | rates)
-    stack = Stack([model.build(data.facts, settings, 0)], [0], data, "catgan", 100, 500)
+    stack = Stack([model.build(data.data_spec, settings, 0)], [0], data, "catgan", 100, 500)
     for _ in range(500):
-        stack.play_round()
-    game = model.build(data.facts, settings, 0)
+        stack.train_round()
+    game = model.build(data.data_spec, settings, 0)
     game.load_state_dict(stack.weights(0))
-    game.eval().finish(scale(data.images["train"], torch.float32), None, 0)
+    game.eval().finalize(scale(data.images["train"], torch.float32), None, 0)
     with torch.no_grad():
         log_p = game.cluster(scale(data.images["test"], torch.float32))
     # Three seeds gave 1.1 to 1.2 nats and accuracies of .58 to .68; untrained networks .06 and .24 to .33.

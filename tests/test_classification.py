@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ganbench import datasets, registry
 from ganbench.distributions.noise import Uniform
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import CHUNK, RunEvidence
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.inputs import CHUNK, RunInputs
+from ganbench.evaluation.real import RealData
 from ganbench.features import Extractor, register
 from ganbench.game.contract import Config, Game
 from ganbench.metrics import Features
@@ -23,7 +23,7 @@ from ganbench.suites.spec import RunSpec
 
 @dataclass(eq=False)
 class FakeEvidence:
-    """Evidence made of tensors."""
+    """MetricInputs made of tensors."""
 
     logits: Tensor | None
     classes: Tensor
@@ -44,8 +44,8 @@ class FakeEvidence:
         return f"{extractor}@sha256:0"
 
 
-def score(name: str, evidence: object):
-    return registry.metrics.get(name).compute(evidence, "blind")
+def score(name: str, metric_inputs: object):
+    return registry.metrics.get(name).compute(metric_inputs, "blind")
 
 
 @pytest.mark.parametrize("model", ["graphical-gan-mixture", "3dcnn"])
@@ -56,9 +56,9 @@ def test_noise_of_critics_is_part_of_the_protocol(model):
     found = []
     for level in (0.0, 0.3):
         settings = registry.models.get(model).settings(backbone, {"critic_noise": level})
-        game = registry.models.get(model).build(data.facts, settings, 0).eval()
+        game = registry.models.get(model).build(data.data_spec, settings, 0).eval()
         spec = RunSpec("t", 1, "t", name, model, settings, 0, rounds=1, batch=1, ema=0.0, samples=20)
-        found.append(score("critic-accuracy", RunEvidence(game, spec, Reference(data))).protocol)
+        found.append(score("critic-accuracy", RunInputs(game, spec, RealData(data))).protocol)
     assert [text.split("; ")[-1] for text in found] == [
         f"noise of {level} on what they see" for level in ("0", "0.3")
     ]
@@ -157,44 +157,44 @@ class Spec:
 
 
 @pytest.fixture
-def evidence(tiny, clean_registry):
+def metric_inputs(tiny, clean_registry):
     register(Extractor("levels", "grey levels", "", Levels))
     data = tiny()
-    return lambda samples, seed=0: RunEvidence(Painter(data.facts).eval(), Spec(samples, seed), Reference(data))
+    return lambda samples, seed=0: RunInputs(Painter(data.data_spec).eval(), Spec(samples, seed), RealData(data))
 
 
-def test_images_are_made_for_classes_in_turn_equally_often(evidence):
-    run = evidence(2 * CHUNK + 7)
+def test_images_are_made_for_classes_in_turn_equally_often(metric_inputs):
+    run = metric_inputs(2 * CHUNK + 7)
     features, y = run.conditioned("levels")
     assert torch.equal(y, torch.arange(2 * CHUNK + 4) % 4)
     assert features.logits.shape == (2 * CHUNK + 4, 4)
     # the first images do not depend on how many are asked for, other seeds give others
-    assert torch.equal(evidence(40).conditioned("levels")[0].logits, features.logits[:40])
-    assert not torch.equal(evidence(40, seed=1).conditioned("levels")[0].logits, features.logits[:40])
+    assert torch.equal(metric_inputs(40).conditioned("levels")[0].logits, features.logits[:40])
+    assert not torch.equal(metric_inputs(40, seed=1).conditioned("levels")[0].logits, features.logits[:40])
 
 
-def test_condition_accuracy_of_a_game_that_misses_a_quarter(evidence):
-    found = registry.metrics.get("condition-accuracy").compute(evidence(2000), "levels")
+def test_condition_accuracy_of_a_game_that_misses_a_quarter(metric_inputs):
+    found = registry.metrics.get("condition-accuracy").compute(metric_inputs(2000), "levels")
     assert found.value == pytest.approx(0.75, abs=4 * math.sqrt(0.75 * 0.25 / 2000))
     assert found.n == 2000 and "500 of each of 4 classes; levels" in found.protocol
 
 
-def test_too_few_samples_are_an_error(evidence):
+def test_too_few_samples_are_an_error(metric_inputs):
     with pytest.raises(UserError, match="expected at least 4 samples, one of each class, got 3"):
-        evidence(3).conditioned("levels")
+        metric_inputs(3).conditioned("levels")
 
 
-def test_classification_error_of_a_game_on_its_test_split(evidence, tiny):
+def test_classification_error_of_a_game_on_its_test_split(metric_inputs, tiny):
     data = tiny()
     pixels = data.images["test"].flatten(1).int()
     said = torch.where(pixels[:, 0] < pixels[:, -1], 0, 1)
-    found = registry.metrics.get("classification-error").compute(evidence(40), "")
+    found = registry.metrics.get("classification-error").compute(metric_inputs(40), "")
     assert found.value == (said != data.labels["test"]).double().mean().item()
     assert 0 < found.value < 1 and found.n == 64
 
 
-def test_unlabelled_data_have_no_classification_error(evidence):
-    run = evidence(40)
-    run.reference = Reference(replace(run.reference.data, labels={}))
+def test_unlabelled_data_have_no_classification_error(metric_inputs):
+    run = metric_inputs(40)
+    run.reference = RealData(replace(run.real_data.data, labels={}))
     with pytest.raises(UserError, match="has no labels"):
         registry.metrics.get("classification-error").compute(run, "")

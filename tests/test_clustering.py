@@ -20,8 +20,8 @@ from torch import Tensor
 from ganbench import datasets, registry
 from ganbench.distributions.noise import Normal
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.inputs import RunInputs
+from ganbench.evaluation.real import RealData
 from ganbench.game.contract import Config, Game
 from ganbench.metrics.clustering import (
     NO_CLASS,
@@ -43,7 +43,7 @@ ACCURACIES = ("cluster-accuracy", "cluster-purity", "exemplar-accuracy", "exempl
 
 @dataclass(eq=False)
 class FakeEvidence:
-    """Evidence made of tensors by split."""
+    """MetricInputs made of tensors by split."""
 
     logits: dict[str, Tensor] | None = None
     y: dict[str, Tensor] | None = None
@@ -63,8 +63,8 @@ class FakeEvidence:
         return self.round_trip
 
 
-def score(name: str, evidence: object):
-    return registry.metrics.get(name).compute(evidence, "")
+def score(name: str, metric_inputs: object):
+    return registry.metrics.get(name).compute(metric_inputs, "")
 
 
 def rng(seed: int) -> torch.Generator:
@@ -177,27 +177,29 @@ def test_perfect_clusters_score_one(name):
 
 def test_all_in_one_cluster_score_the_share_of_its_class():
     y = torch.tensor([0] * 30 + [1] * 50 + [2] * 20)
-    evidence = clusters_of((one_hot(torch.zeros(100, dtype=torch.int64), 3), y))
-    assert score("cluster-accuracy", evidence).value == score("cluster-purity", evidence).value == 0.5
-    assert score("exemplar-accuracy", evidence).value == 0.3  # all are equally sure: the first image, of class 0
-    assert score("nmi", evidence).value == score("ari", evidence).value == 0
-    assert score("nonempty-clusters", evidence).value == 1
+    metric_inputs = clusters_of((one_hot(torch.zeros(100, dtype=torch.int64), 3), y))
+    assert score("cluster-accuracy", metric_inputs).value == score("cluster-purity", metric_inputs).value == 0.5
+    assert (
+        score("exemplar-accuracy", metric_inputs).value == 0.3
+    )  # all are equally sure: the first image, of class 0
+    assert score("nmi", metric_inputs).value == score("ari", metric_inputs).value == 0
+    assert score("nonempty-clusters", metric_inputs).value == 1
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("count", [3, 5, 9])
 def test_purity_bounds_the_others_on_the_images_it_was_fitted_on(seed, count):
-    evidence = clusters_of(random_split(seed, 150, count, 5))
-    values = {name: score(name, evidence).value for name in ACCURACIES}
+    metric_inputs = clusters_of(random_split(seed, 150, count, 5))
+    values = {name: score(name, metric_inputs).value for name in ACCURACIES}
     assert values["cluster-purity"] >= max(values.values())
     assert values["exemplar-accuracy"] == values["exemplar-accuracy-test"]
 
 
 def test_more_clusters_than_classes_cap_the_one_to_one_map_only():
     y = torch.arange(120) % 2
-    evidence = clusters_of((one_hot(torch.arange(120) % 4, 4), y))  # each class in two clusters of equal size
-    assert score("cluster-accuracy", evidence).value == 0.5
-    assert score("cluster-purity", evidence).value == score("exemplar-accuracy", evidence).value == 1
+    metric_inputs = clusters_of((one_hot(torch.arange(120) % 4, 4), y))  # each class in two clusters of equal size
+    assert score("cluster-accuracy", metric_inputs).value == 0.5
+    assert score("cluster-purity", metric_inputs).value == score("exemplar-accuracy", metric_inputs).value == 1
 
 
 # ---------------------------------------------------------------- what is fitted on which images
@@ -205,40 +207,40 @@ def test_more_clusters_than_classes_cap_the_one_to_one_map_only():
 
 def test_the_map_is_fitted_on_validation_labels_alone():
     (held, held_y), (logits, y) = random_split(1, 300, 4, 4, lean=6), random_split(2, 400, 4, 4, lean=6)
-    evidence = FakeEvidence({"validation": held, "test": logits}, {"validation": held_y, "test": y})
+    metric_inputs = FakeEvidence({"validation": held, "test": logits}, {"validation": held_y, "test": y})
     table = contingency(assigned(held), held_y, 4, 4)
     maps = {
         "cluster-accuracy": one_to_one(table),
         "cluster-purity": majority(table),
         "exemplar-accuracy": exemplars(held, held_y),
     }
-    turned = replace(evidence, y={"validation": held_y, "test": (y + 1) % 4})
+    turned = replace(metric_inputs, y={"validation": held_y, "test": (y + 1) % 4})
     for name, mapped in maps.items():
-        for labels, asked in ((y, evidence), ((y + 1) % 4, turned)):
+        for labels, asked in ((y, metric_inputs), ((y + 1) % 4, turned)):
             expected = (mapped[assigned(logits)] == labels).double().mean().item()
             assert score(name, asked).value == expected
-        assert score(name, evidence).value > score(name, turned).value + 0.2
+        assert score(name, metric_inputs).value > score(name, turned).value + 0.2
     # the published rule names the clusters anew
-    assert score("exemplar-accuracy-test", evidence).value == score("exemplar-accuracy-test", turned).value
+    assert score("exemplar-accuracy-test", metric_inputs).value == score("exemplar-accuracy-test", turned).value
     # and validation labels move the score of the others
-    wrong = replace(evidence, y={"validation": (held_y + 1) % 4, "test": y})
+    wrong = replace(metric_inputs, y={"validation": (held_y + 1) % 4, "test": y})
     for name in maps:
-        assert score(name, wrong).value < score(name, evidence).value - 0.2
+        assert score(name, wrong).value < score(name, metric_inputs).value - 0.2
 
 
 def test_a_cluster_that_is_empty_on_validation_counts_as_errors():
-    evidence = FakeEvidence(
+    metric_inputs = FakeEvidence(
         {"validation": one_hot(torch.tensor([0, 0, 1]), 3), "test": one_hot(torch.tensor([0, 1, 2, 2]), 3)},
         {"validation": torch.tensor([0, 0, 1]), "test": torch.tensor([0, 1, 2, 0])},
     )
     for name in ("cluster-accuracy", "cluster-purity"):
-        assert score(name, evidence).value == 0.5
+        assert score(name, metric_inputs).value == 0.5
 
 
 def test_accuracies_carry_their_rule_size_and_standard_error():
     (held, held_y), (logits, y) = random_split(1, 30, 5, 4), random_split(2, 40, 5, 4)
-    evidence = FakeEvidence({"validation": held, "test": logits}, {"validation": held_y, "test": y})
-    found = [score(name, evidence) for name in ACCURACIES]
+    metric_inputs = FakeEvidence({"validation": held, "test": logits}, {"validation": held_y, "test": y})
+    found = [score(name, metric_inputs) for name in ACCURACIES]
     assert len({one.protocol for one in found}) == 4
     for name, one in zip(ACCURACIES, found, strict=True):
         source = "40 test" if name.endswith("-test") else "30 validation"
@@ -274,7 +276,7 @@ def test_models_of_other_numbers_of_clusters_share_no_column():
 @pytest.mark.parametrize(("count", "classes"), [(4, 4), (9, 3), (2, 5)])
 def test_likeness_has_its_closed_form(count, classes):
     logits, y = random_split(8, 300, count, classes)
-    evidence = clusters_of((logits, y))
+    metric_inputs = clusters_of((logits, y))
     table = contingency(assigned(logits), y, count, classes).double()
     p = table / table.sum()
     rows, columns = p.sum(1), p.sum(0)
@@ -283,7 +285,7 @@ def test_likeness_has_its_closed_form(count, classes):
         return float(-torch.xlogy(q, q).sum())
 
     information = entropy(rows) + entropy(columns) - entropy(p.flatten())
-    assert score("nmi", evidence).value == pytest.approx(2 * information / (entropy(rows) + entropy(columns)))
+    assert score("nmi", metric_inputs).value == pytest.approx(2 * information / (entropy(rows) + entropy(columns)))
 
     def pairs(counts: Tensor) -> float:
         return float((counts * (counts - 1) / 2).sum())
@@ -291,7 +293,7 @@ def test_likeness_has_its_closed_form(count, classes):
     together, total = pairs(table), 300 * 299 / 2
     expected = pairs(table.sum(0)) * pairs(table.sum(1)) / total
     most = (pairs(table.sum(0)) + pairs(table.sum(1))) / 2
-    assert score("ari", evidence).value == pytest.approx((together - expected) / (most - expected))
+    assert score("ari", metric_inputs).value == pytest.approx((together - expected) / (most - expected))
 
 
 def test_independent_clusters_score_zero_and_halves_score_two_thirds():
@@ -366,10 +368,10 @@ def coded(spread: float, **sizes: int) -> FakeEvidence:
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
 def test_knn_accuracy_is_that_of_scikit_learn(spread):
-    evidence = coded(spread, train=400, validation=10, test=300)
-    other = KNeighborsClassifier(1, algorithm="brute").fit(evidence.code["train"], evidence.y["train"])
-    found = score("knn-accuracy", evidence)
-    assert found.value == other.score(evidence.code["test"], evidence.y["test"])
+    metric_inputs = coded(spread, train=400, validation=10, test=300)
+    other = KNeighborsClassifier(1, algorithm="brute").fit(metric_inputs.code["train"], metric_inputs.y["train"])
+    found = score("knn-accuracy", metric_inputs)
+    assert found.value == other.score(metric_inputs.code["test"], metric_inputs.y["test"])
     assert found.n == 300 and "nearest of 400 training images" in found.protocol
 
 
@@ -394,10 +396,10 @@ def test_codes_that_do_not_fit_are_errors():
 
 
 def test_the_probe_reads_separable_codes_whatever_their_scale():
-    evidence = coded(0.02, train=300, validation=100, test=200)
+    metric_inputs = coded(0.02, train=300, validation=100, test=200)
     scale = torch.tensor([1e-4, 1.0, 1e5, 1.0, 0.0]).double()  # the last is constant
-    evidence.code = {split: codes * scale + 3 for split, codes in evidence.code.items()}
-    found = score("probe-accuracy", evidence)
+    metric_inputs.code = {split: codes * scale + 3 for split, codes in metric_inputs.code.items()}
+    found = score("probe-accuracy", metric_inputs)
     assert found.value == 1 and found.n == 200
     assert "first 300 training images" in found.protocol and "first 100 validation" in found.protocol
 
@@ -508,31 +510,33 @@ class Spec:
 
 def test_a_game_is_asked_once_and_in_its_own_scale(tiny):
     data = tiny()
-    evidence = RunEvidence(Identity(data.facts).eval(), Spec(), Reference(data))
+    metric_inputs = RunInputs(Identity(data.data_spec).eval(), Spec(), RealData(data))
     pixels = data.images["test"].flatten(1).double() / 127.5 - 1
     Identity.calls = 0
     for _ in range(2):
-        codes = evidence.codes("test")
+        codes = metric_inputs.codes("test")
         assert codes.dtype == torch.float64 and torch.allclose(codes, pixels, atol=1e-6)
     assert Identity.calls == 1
-    assert torch.allclose(evidence.cluster_logits("validation").logsumexp(1), torch.zeros(64).double(), atol=1e-6)
-    assert evidence.cluster_logits("test").dtype == torch.float64
+    assert torch.allclose(
+        metric_inputs.cluster_logits("validation").logsumexp(1), torch.zeros(64).double(), atol=1e-6
+    )
+    assert metric_inputs.cluster_logits("test").dtype == torch.float64
 
 
 def test_an_identity_cycles_without_error(tiny):
     data = tiny()
-    found = score("latent-cycle-error", RunEvidence(Identity(data.facts).eval(), Spec(), Reference(data)))
+    found = score("latent-cycle-error", RunInputs(Identity(data.data_spec).eval(), Spec(), RealData(data)))
     assert found.value == 0 and found.n == 1500 and "codes of 1500 generated images" in found.protocol
     with pytest.raises(UserError, match="the game has no encode"):
-        score("latent-cycle-error", RunEvidence(Blind(data.facts).eval(), Spec(), Reference(data)))
+        score("latent-cycle-error", RunInputs(Blind(data.data_spec).eval(), Spec(), RealData(data)))
 
 
 def test_unlabelled_data_have_no_cluster_accuracy(tiny):
     data = replace(tiny(), labels={})
-    evidence = RunEvidence(Identity(data.facts).eval(), Spec(), Reference(data))
+    metric_inputs = RunInputs(Identity(data.data_spec).eval(), Spec(), RealData(data))
     for name in ("cluster-accuracy", "nmi", "knn-accuracy", "probe-accuracy"):
         with pytest.raises(UserError, match="has no labels"):
-            score(name, evidence)
+            score(name, metric_inputs)
 
 
 def fitted(name: str, field: str, count: int) -> tuple[Game, Tensor]:
@@ -540,7 +544,7 @@ def fitted(name: str, field: str, count: int) -> tuple[Game, Tensor]:
     data = datasets.load("digits")
     train, test = (data.images[split].float() / 127.5 - 1 for split in ("train", "test"))
     model = registry.models.get(name)
-    game = model.build(data.facts, model.settings({"kind": "mlp"}, {field: count}), 0)
+    game = model.build(data.data_spec, model.settings({"kind": "mlp"}, {field: count}), 0)
     game.fit(train, None, 0)
     return game.eval(), test
 
@@ -568,8 +572,8 @@ def test_mixture_clusters_are_the_posterior_of_scikit_learn(count):
 
 def test_kmeans_on_digits_clusters_them_from_end_to_end():
     game, _ = fitted("kmeans-centroids", "centroids", 10)
-    evidence = RunEvidence(game, Spec(), Reference(datasets.load("digits")))
-    found = {name: score(name, evidence) for name in (*ACCURACIES, "nmi", "ari", "nonempty-clusters")}
+    metric_inputs = RunInputs(game, Spec(), RealData(datasets.load("digits")))
+    found = {name: score(name, metric_inputs) for name in (*ACCURACIES, "nmi", "ari", "nonempty-clusters")}
     assert 0.6 < found["cluster-accuracy"].value < 0.9 and 0.6 < found["nmi"].value < 0.85
     assert found["nonempty-clusters"].value == 10
     assert all("K=10; " in one.protocol for one in found.values())

@@ -9,7 +9,7 @@ from torch import Tensor
 from ganbench import registry
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts, Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.layers.blocks import one_hot
 from ganbench.training.batches import scale
 
@@ -24,11 +24,11 @@ def build(
 ) -> tuple[Game, Tensor, dict[str, Tensor]]:
     """A game, a batch of images and its noise with labels, float64."""
     model = registry.models.get(name)
-    game = model.build(data.facts, model.settings(backbone, overrides or {}), 0).double()
+    game = model.build(data.data_spec, model.settings(backbone, overrides or {}), 0).double()
     like = torch.empty(0, dtype=torch.float64)
     noise = {k: v[0] for k, v in draw(game.noise(), BATCH, [torch.Generator().manual_seed(1)], like).items()}
     noise |= {"y": data.labels["train"][:BATCH]}
-    return game, scale(data.images["train"][:BATCH], torch.float64), noise | game.share(noise)
+    return game, scale(data.images["train"][:BATCH], torch.float64), noise | game.precompute(noise)
 
 
 def test_one_hot_is_that_of_torch_and_survives_vmap():
@@ -101,9 +101,9 @@ def test_mirzas_settings(tiny):
 @pytest.mark.parametrize("name", ["conditional-gan", "semi-supervised-gan"])
 def test_data_without_classes_are_refused(name):
     model = registry.models.get(name)
-    facts = Facts("plain", (1, 8, 8), 0, torch.full((1, 8, 8), 0.5))
+    data_spec = DataSpec("plain", (1, 8, 8), 0, torch.full((1, 8, 8), 0.5))
     with pytest.raises(UserError, match=f"{name} cannot play on plain: .*data with classes"):
-        model.build(facts, model.settings(DENSE), 0)
+        model.build(data_spec, model.settings(DENSE), 0)
 
 
 def test_projection_refuses_dropout(tiny):
@@ -113,6 +113,6 @@ def test_projection_refuses_dropout(tiny):
 
 def test_vectors_are_conditioned_too():
     model = registry.models.get("conditional-gan")
-    game = model.build(Facts("ring", (2,), 8, torch.zeros(2)), model.settings(DENSE), 0).eval()
+    game = model.build(DataSpec("ring", (2,), 8, torch.zeros(2)), model.settings(DENSE), 0).eval()
     points = game.condition({"z": torch.randn(5, 100)}, torch.arange(5))
     assert points.shape == (5, 2) and game.judge(points, torch.arange(5)).shape == (5, 1)

@@ -41,10 +41,10 @@ def fails(name: str, root: Path | None = None, download: bool = False) -> str:
 def sizes(data: Dataset) -> list[int]:
     """Check what holds for every dataset and return the number of images of each split."""
     assert tuple(data.images) == SPLITS
-    facts = data.facts
+    data_spec = data.data_spec
     for images in data.images.values():
         assert images.dtype == torch.uint8 and images.ndim == 4 and images.is_contiguous()
-        assert images.shape[1:] == facts.shape == facts.mean.shape
+        assert images.shape[1:] == data_spec.shape == data_spec.mean.shape
     for split, labels in data.labels.items():
         assert labels.dtype == torch.int64 and labels.shape == data.images[split].shape[:1]
         assert 0 <= int(labels.min()) and int(labels.max()) < data.classes
@@ -69,7 +69,7 @@ def disjoint(data: Dataset) -> bool:
 
 def test_digits_are_the_same_for_ever() -> None:
     data = datasets.load("digits")
-    assert sizes(data) == [1197, 200, 400] and data.classes == 10 and data.facts.shape == (1, 8, 8)
+    assert sizes(data) == [1197, 200, 400] and data.classes == 10 and data.data_spec.shape == (1, 8, 8)
     assert data.sha256 == "103d71e3db0d971b187366d8650b43d2e455ba9e73dffae5541c008d5e3f51e0"
     assert data.labels["train"][:5].tolist() == [2, 8, 2, 6, 6]
     assert int(data.images["train"].min()) == 0 and int(data.images["train"].max()) == 255
@@ -91,8 +91,8 @@ def test_digits_are_the_same_for_ever() -> None:
 def test_the_mean_of_the_facts_is_that_of_the_training_images() -> None:
     data = datasets.load("digits")
     expected = data.images["train"].double().mean(0) / 255
-    assert data.facts.mean.dtype == torch.float32
-    torch.testing.assert_close(data.facts.mean, expected.float(), rtol=0, atol=0)
+    assert data.data_spec.mean.dtype == torch.float32
+    torch.testing.assert_close(data.data_spec.mean, expected.float(), rtol=0, atol=0)
 
 
 def test_unknown_names_get_suggestions() -> None:
@@ -345,7 +345,7 @@ def test_usps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(USPS, "split_list", pins)
     data = datasets.load("usps", tmp_path, False)
     assert sizes(data) == [15, 5, 10] and data.labels["validation"].tolist() == [5, 6, 7, 8, 9]
-    assert data.images["train"][10].unique().tolist() == [127] and data.facts.shape == (1, 16, 16)
+    assert data.images["train"][10].unique().tolist() == [127] and data.data_spec.shape == (1, 16, 16)
 
 
 # --- npz:PATH -------------------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ def test_npz_with_validation_and_without_labels(tmp_path: Path) -> None:
 def test_npz_of_one_array_is_split_in_a_fixed_order(key: str, tmp_path: Path) -> None:
     x = numbered(105, 6, 5, 3)
     data = datasets.load(save(tmp_path / "a.npz", **{key: x}))
-    assert sizes(data) == [85, 10, 10] and data.facts.shape == (3, 6, 5) and disjoint(data)
+    assert sizes(data) == [85, 10, 10] and data.data_spec.shape == (3, 6, 5) and disjoint(data)
     # The order is part of every number that was ever measured on such a file.
     assert data.images["test"][:, 1, 0, 0].tolist() == [87, 36, 21, 83, 9, 101, 67, 64, 47, 44]
 
@@ -468,7 +468,10 @@ def test_folder_is_one_pool_that_keeps_its_splits_when_files_are_added(tmp_path:
     (tmp_path / "notes.txt").write_text("not an image")
     before = datasets.load(f"folder:{tmp_path}")
     assert (
-        sum(sizes(before)) == 60 and before.facts.shape == (1, 4, 5) and before.labels == {} and disjoint(before)
+        sum(sizes(before)) == 60
+        and before.data_spec.shape == (1, 4, 5)
+        and before.labels == {}
+        and disjoint(before)
     )
     assert len(before.images["train"]) > 40
     for i in range(60, 100):
@@ -489,7 +492,7 @@ def test_folder_with_splits_and_classes(third: str, tmp_path: Path) -> None:
     data = datasets.load(f"folder:{tmp_path}")
     total = sizes(data)
     assert total == [30, 30, 30] if third else (total[0] + total[1] == 30 and total[1] and total[2] == 30)
-    assert data.classes == 2 and data.facts.shape == (3, 4, 5)
+    assert data.classes == 2 and data.data_spec.shape == (3, 4, 5)
     for split in SPLITS:
         # "b" is painted darker than "a".
         assert torch.equal(data.labels[split] == 0, data.images[split][:, 0, 0, 0] >= 20)
@@ -500,10 +503,10 @@ def test_folder_with_splits_and_classes(third: str, tmp_path: Path) -> None:
 def test_folder_is_grey_only_if_all_are(tmp_path: Path) -> None:
     for split in ("train", "validation", "test"):
         paint(tmp_path / split / "a.png", 7)
-    assert datasets.load(f"folder:{tmp_path}").facts.shape == (1, 4, 5)
+    assert datasets.load(f"folder:{tmp_path}").data_spec.shape == (1, 4, 5)
     paint(tmp_path / "test" / "b.png", 9, "RGBA")
     data = datasets.load(f"folder:{tmp_path}")
-    assert data.facts.shape == (3, 4, 5) and data.images["train"].unique().tolist() == [7]
+    assert data.data_spec.shape == (3, 4, 5) and data.images["train"].unique().tolist() == [7]
 
 
 def test_folder_errors_name_the_file(tmp_path: Path) -> None:
@@ -539,9 +542,9 @@ def test_folder_errors_name_the_file(tmp_path: Path) -> None:
 )
 def test_real_mnist(name: str, mean: float, first: list[int]) -> None:
     data = datasets.load(name, download=False)
-    assert sizes(data) == [50_000, 10_000, 10_000] and data.facts.shape == (1, 28, 28) and data.classes == 10
+    assert sizes(data) == [50_000, 10_000, 10_000] and data.data_spec.shape == (1, 28, 28) and data.classes == 10
     assert data.labels["train"][:5].tolist() == first
-    assert float(data.facts.mean.double().mean()) == pytest.approx(mean, abs=1e-4)
+    assert float(data.data_spec.mean.double().mean()) == pytest.approx(mean, abs=1e-4)
 
 
 @pytest.mark.data
@@ -554,4 +557,4 @@ def test_real_mnist_has_no_image_in_two_splits() -> None:
 @pytest.mark.skipif(not DATA, reason="GANBENCH_DATA names no folder of real files")
 def test_real_usps_from_npz() -> None:
     data = datasets.load(f"npz:{DATA}/usps.npz")
-    assert sizes(data) == [6562, 729, 2007] and data.facts.shape == (1, 16, 16) and data.classes == 10
+    assert sizes(data) == [6562, 729, 2007] and data.data_spec.shape == (1, 16, 16) and data.classes == 10

@@ -14,12 +14,12 @@ from torch import Tensor
 from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.datasets import densities as sets
-from ganbench.distributions.known import Truth
+from ganbench.distributions.known import KnownDistribution
 from ganbench.distributions.noise import Normal
 from ganbench.distributions.scalar import Mixture1d
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.inputs import RunInputs
+from ganbench.evaluation.real import RealData
 from ganbench.metrics.densities import bin_masses, divergences, quantile_edges, wasserstein1
 
 FORMS = {"exp": torch.exp, "square": torch.square, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
@@ -28,10 +28,10 @@ H, MASSES = Normal(1).cells(400_000)
 
 @dataclass(eq=False)
 class Generator:
-    """Evidence of a generator's outputs over the cells of a standard normal number."""
+    """MetricInputs of a generator's outputs over the cells of a standard normal number."""
 
     values: Tensor
-    truth: Truth
+    truth: KnownDistribution
     passes: list[int] = field(default_factory=list)
 
     def push_forward(self, cells: int) -> tuple[Tensor, Tensor]:
@@ -39,7 +39,7 @@ class Generator:
         return self.values, MASSES
 
 
-def score(name: str, values: Tensor, truth: Truth):
+def score(name: str, values: Tensor, truth: KnownDistribution):
     return registry.metrics.get(name).compute(Generator(values, truth), "")
 
 
@@ -149,11 +149,11 @@ def test_a_generator_that_misses_half_the_truth_has_infinite_kl_and_js_of_its_ow
 
 
 def test_one_pass_over_the_generator_serves_all_four_and_the_protocol_says_what_fixes_the_number() -> None:
-    evidence = Generator(H.exp(), sets.LAWS["implicit-exp"][1])
+    metric_inputs = Generator(H.exp(), sets.LAWS["implicit-exp"][1])
     for name in ("kl", "reverse-kl", "js", "w1-exact"):
-        made = registry.metrics.get(name).compute(evidence, "")
+        made = registry.metrics.get(name).compute(metric_inputs, "")
         assert "400000 cells" in made.protocol and "float64" in made.protocol
-    assert evidence.passes == [400_000]
+    assert metric_inputs.passes == [400_000]
 
 
 class Exp(torch.nn.Module):
@@ -171,9 +171,9 @@ class Exp(torch.nn.Module):
 def test_the_law_of_a_game_is_read_off_its_generator() -> None:
     splits = {split: torch.ones(2, 1) for split in ("train", "validation", "test")}
     law = sets.LAWS["implicit-exp"][1]
-    evidence = RunEvidence(Exp(), SimpleNamespace(samples=10), Reference(Dataset("d", splits, truth=law)))
-    assert abs(registry.metrics.get("kl").compute(evidence, "").value) < 1e-6
-    assert registry.metrics.get("w1-exact").compute(evidence, "").value < 1e-6
+    metric_inputs = RunInputs(Exp(), SimpleNamespace(samples=10), RealData(Dataset("d", splits, distribution=law)))
+    assert abs(registry.metrics.get("kl").compute(metric_inputs, "").value) < 1e-6
+    assert registry.metrics.get("w1-exact").compute(metric_inputs, "").value < 1e-6
 
 
 def test_a_generator_that_jumps_everywhere_is_refused() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
-from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.contract import Config, DataSpec, Game
 from ganbench.game.players import SGD, Player
 from ganbench.losses.divergences import NAMES, Divergence, divergence
 from ganbench.training.stack import Stack
@@ -277,7 +277,7 @@ class Line(Game):
         Player("generator", nets=("mu", "log_sigma"), optimiser=SGD(0.05)),
     )
 
-    def __init__(self, data: Facts, config: LineConfig) -> None:
+    def __init__(self, data: DataSpec, config: LineConfig) -> None:
         super().__init__(data, config)
         self.row = divergence(config.divergence)
         self.V = nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
@@ -289,12 +289,12 @@ class Line(Game):
     def sample(self, noise):
         return self.mu + self.log_sigma.exp() * noise["z"]
 
-    def critic_loss(self, x, noise):
-        fake = self.sample(noise).detach()
+    def critic_loss(self, x, batch):
+        fake = self.sample(batch).detach()
         return self.row.composite(self.V(fake)).mean() - self.row.activation(self.V(x)).mean()
 
-    def generator_loss(self, x, noise):
-        return -self.row.composite(self.V(self.sample(noise))).mean()
+    def generator_loss(self, x, batch):
+        return -self.row.composite(self.V(self.sample(batch))).mean()
 
 
 def quantiles(n: int) -> Tensor:
@@ -313,11 +313,13 @@ def test_best_gaussian_by_training(name):
     games = []
     for seed in seeds:
         torch.manual_seed(seed)
-        games.append(Line(Facts("line", (1,), 0, torch.zeros(1)), LineConfig(simultaneous=True, divergence=name)))
+        games.append(
+            Line(DataSpec("line", (1,), 0, torch.zeros(1)), LineConfig(simultaneous=True, divergence=name))
+        )
     stack = Stack(games, seeds, data, "line", batch, rounds)
     late = []
     for _ in range(rounds):
-        stack.play_round()
+        stack.train_round()
         if stack.round > rounds // 2:
             fitted = {name: value.detach() for name, value in stack.state.parameters.items()}
             late.append(torch.stack([fitted["mu"], fitted["log_sigma"].exp()]))

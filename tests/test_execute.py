@@ -12,7 +12,7 @@ import torch
 from ganbench import datasets, registry
 from ganbench.errors import UserError
 from ganbench.execution import jobs, processes
-from ganbench.execution.jobs import Outcome, Work, choose_device
+from ganbench.execution.jobs import Job, Outcome, choose_device
 from ganbench.suites.expand import expand
 from ganbench.suites.spec import RunSpec
 from ganbench.suites.suite import read_suite
@@ -21,14 +21,14 @@ Scores = Callable[[Path], dict[str, str]]
 METRICS = ("authenticity",)
 
 
-def works(suite: Path, out: Path, **changes: dict[str, object]) -> list[Work]:
+def works(suite: Path, out: Path, **changes: dict[str, object]) -> list[Job]:
     """Return the work of the tiny suite, each model's specifications changed as asked."""
     plan = expand(read_suite(str(suite)), "quick")
 
     def changed(model: str, specs: list[RunSpec]) -> tuple[RunSpec, ...]:
         return tuple(replace(spec, **changes.get(model, {})) for spec in specs)  # type: ignore[arg-type]
 
-    return [Work(changed(model, specs), METRICS, out, "cpu") for model, specs in plan.items()]
+    return [Job(changed(model, specs), METRICS, out, "cpu") for model, specs in plan.items()]
 
 
 def quiet(*news: object) -> None:
@@ -150,7 +150,7 @@ def test_killed_worker_costs_its_own_model_only_and_its_run_goes_on(
     pids: dict[str, int] = {}
     give = processes._Worker.give
 
-    def note(worker: processes._Worker, place: int, work: Work) -> None:
+    def note(worker: processes._Worker, place: int, work: Job) -> None:
         pids[work.model] = worker.process.pid or 0
         give(worker, place, work)
 
@@ -218,7 +218,7 @@ def test_workers_share_out_the_threads(
     registry.load_plugin(tmp_path / "threads.py")
     plan = expand(read_suite(str(suite)), "quick", ["threads", "real-train"], seeds=1)
     plugins = (str(tmp_path / "threads.py"),)
-    todo = [Work(tuple(specs), METRICS, tmp_path, "cpu", plugins=plugins) for specs in plan.values()]
+    todo = [Job(tuple(specs), METRICS, tmp_path, "cpu", plugins=plugins) for specs in plan.values()]
     jobs.check(jobs.execute(todo, workers, quiet))
     assert (tmp_path / "notes").read_text(encoding="utf-8").split("\n")[:-1] == [share]
 
@@ -228,7 +228,7 @@ def test_longest_work_begins_first_and_outcomes_keep_their_order(
 ) -> None:
     todo = works(suite, tmp_path, vae={"rounds": 50})
 
-    def begin(perform: object, items: list[Work], *rest: object, **options: object) -> list[Outcome]:
+    def begin(perform: object, items: list[Job], *rest: object, **options: object) -> list[Outcome]:
         assert [work.model for work in items] == ["vae", "gan", "real-train"]
         return [Outcome(work.model) for work in items]
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from ganbench import datasets
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
-from ganbench.evaluation.real import Reference
-from ganbench.plotting.trajectory import STRIP, draw_course, draw_figure, read_course
+from ganbench.evaluation.inputs import RunInputs
+from ganbench.evaluation.real import RealData
+from ganbench.plotting.trajectory import STRIP, draw_figure, draw_trajectory, read_trajectory
 from ganbench.runs.folder import restore, snapshot, snapshot_rounds
 from ganbench.suites.expand import expand
 from ganbench.suites.spec import RunSpec
@@ -89,8 +89,8 @@ def test_a_broken_off_run_keeps_the_same_snapshots(made, tmp_path: Path) -> None
 @pytest.mark.parametrize("run", ["gan on ring", "gan on two-gaussians-1d", "pacgan-2 on ring"])
 def test_a_course_is_a_strip_and_a_film(made, run: str) -> None:
     out, runs = made
-    course = read_course(runs[run][0].folder(out))
-    strip, film = draw_course(course)
+    course = read_trajectory(runs[run][0].folder(out))
+    strip, film = draw_trajectory(course)
     assert (strip.name, film.name) == ("training.png", "training.gif")
     with Image.open(strip) as picture:
         assert picture.width > 4 * picture.height and np.asarray(picture.convert("RGB")).std() > 5
@@ -105,7 +105,7 @@ def test_a_course_is_a_strip_and_a_film(made, run: str) -> None:
 
 def test_a_figure_has_a_row_for_each_model_and_dataset(made, tmp_path: Path) -> None:
     out, runs = made
-    courses = [read_course(spec.folder(out)) for specs in runs.values() for spec in specs]
+    courses = [read_trajectory(spec.folder(out)) for specs in runs.values() for spec in specs]
     draw_figure(courses[:2], tmp_path / "one.png")
     draw_figure(courses, tmp_path / "four.png")
     with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "four.png") as four:
@@ -116,7 +116,7 @@ def test_a_figure_has_a_row_for_each_model_and_dataset(made, tmp_path: Path) -> 
 def test_what_cannot_be_drawn_says_why(made, finished: Path, ganbench: Callable) -> None:
     folder = next(finished.glob("*/gan/*/spec.json")).parent
     with pytest.raises(UserError, match="kept no snapshots; run a suite whose budget has them"):
-        read_course(folder)
+        read_trajectory(folder)
     answer = ganbench("picture", finished, "--kind", "training")
     assert answer.code == 2 and "kept no snapshots" in answer.err
 
@@ -132,5 +132,5 @@ def test_points_of_a_run_do_not_depend_on_the_picture(made) -> None:
     out, runs = made
     spec, data = runs["gan on ring"][0], datasets.load("ring")
     game = restore(spec, data, spec.folder(out))
-    one, other = (RunEvidence(game, spec, Reference(data)).fake(n) for n in (100, 2000))
+    one, other = (RunInputs(game, spec, RealData(data)).fake(n) for n in (100, 2000))
     assert torch.equal(one, other[:100])

@@ -40,7 +40,7 @@ def finishing(clean_registry: None) -> Iterator[str]:
             self.register_buffer("opinions", torch.zeros(len(self.data.mean.flatten()), 1))
             self.register_buffer("draw", torch.zeros(3))
 
-        def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+        def finalize(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
             weights = {name: value.clone() for name, value in self.state_dict().items()}
             CALLS.append({"training": self.training, "labels": labels, "seed": seed, "weights": weights})
             with torch.no_grad():
@@ -85,7 +85,7 @@ def test_each_seed_is_finished_once_with_the_weights_that_are_kept(tiny, tmp_pat
     assert all(call["labels"] is None for call in CALLS)  # an unlabelled league sees none
     stack = Stack([build(spec, data) for spec in plan], [0, 1, 2], data, finishing, 16, 9, ema)
     while stack.round < 9:
-        stack.play_round()
+        stack.train_round()
     for index, (spec, call) in enumerate(zip(plan, CALLS, strict=True)):
         kept = weights(spec, tmp_path)
         for name, value in stack.weights(index).items():
@@ -136,7 +136,7 @@ def test_a_diverged_seed_is_not_finished(tiny, tmp_path, finishing):
 
 
 def test_a_game_of_a_labelled_league_is_finished_with_labels(tiny, tmp_path, finishing, monkeypatch):
-    monkeypatch.setattr(registry.models.get(finishing).game, "league", "labelled")
+    monkeypatch.setattr(registry.models.get(finishing).game, "supervision", "labelled")
     data, plan = tiny(), specs(finishing, 1)
     train(plan, data, tmp_path)
     assert torch.equal(CALLS[0]["labels"], data.labels["train"])
@@ -147,5 +147,5 @@ def test_games_without_it_keep_the_weights_of_the_stack(tiny, tmp_path):
     train(plan, data, tmp_path)
     stack = Stack([build(plan[0], data)], [0], data, "gan", 16, 9)
     while stack.round < 9:
-        stack.play_round()
+        stack.train_round()
     assert all(torch.equal(value, weights(plan[0], tmp_path)[key]) for key, value in stack.weights(0).items())

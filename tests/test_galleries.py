@@ -14,14 +14,14 @@ from torch import Tensor
 
 from ganbench import datasets
 from ganbench.datasets import Dataset
-from ganbench.distributions.noise import Law, Normal, Uniform
+from ganbench.distributions.noise import Noise, Normal, Uniform
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
-from ganbench.evaluation.real import Reference
-from ganbench.game.contract import Config, Facts, Game
+from ganbench.evaluation.inputs import RunInputs
+from ganbench.evaluation.real import RealData
+from ganbench.game.contract import Config, DataSpec, Game
 from ganbench.plotting import panels
-from ganbench.plotting.canvas import Block, gif, place, sheet
-from ganbench.plotting.kinds import KINDS, draw_gallery, draw_run, first_seeds, obstacle
+from ganbench.plotting.canvas import Panel, gif, place, sheet
+from ganbench.plotting.kinds import KINDS, draw_kind, draw_run, first_seeds, obstacle
 from ganbench.suites.expand import expand
 from ganbench.suites.spec import RunSpec
 from ganbench.suites.suite import read_suite
@@ -31,12 +31,12 @@ from ganbench.training.loop import train
 class Toy(Game):
     """Images of 4 x 4 whose code is their pixels; a sample is the noise, pixel by pixel, divided by 8."""
 
-    laws: Mapping[str, Law] = {"z": Normal(16)}
+    laws: Mapping[str, Noise] = {"z": Normal(16)}
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         return dict(self.laws)
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
@@ -67,7 +67,7 @@ class Levels(Toy):
 class Told(Toy):
     """Conditional game whose reconstructions show the class."""
 
-    league = "conditional"
+    supervision = "conditional"
 
     def reconstruct(self, x: Tensor, y: Tensor) -> Tensor:
         return (y / 5 * 2 - 1)[:, None, None, None].expand(-1, 1, 4, 4)
@@ -103,15 +103,17 @@ def toys(frames: int = 0) -> Dataset:
     return Dataset("toys", images, labels, classes=4)
 
 
-def evidence(game: type[Game], frames: int = 0, spec: RunSpec = SPEC, data: Dataset | None = None) -> RunEvidence:
+def metric_inputs(
+    game: type[Game], frames: int = 0, spec: RunSpec = SPEC, data: Dataset | None = None
+) -> RunInputs:
     """Return what can be asked about a game that needs no training."""
     data = data or toys(frames)
-    return RunEvidence(game(data.facts, Config()).eval(), spec, Reference(data))
+    return RunInputs(game(data.data_spec, Config()).eval(), spec, RealData(data))
 
 
 def test_tiles_stand_where_place_says() -> None:
     tiles = (torch.arange(6).reshape(2, 3, 1, 1, 1) * 40 / 255).expand(2, 3, 1, 5, 7)
-    blocks = [Block(tiles, "one", ("a", "a long word"), ("x", "y")), Block(tiles.expand(2, 3, 3, 5, 7), "two")]
+    blocks = [Panel(tiles, "one", ("a", "a long word"), ("x", "y")), Panel(tiles.expand(2, 3, 3, 5, 7), "two")]
     page = sheet(blocks)
     assert sheet(blocks[:1]).mode == "L" and page.mode == "RGB"
     top = 0
@@ -146,19 +148,19 @@ def test_an_arc_keeps_norms_and_its_ends() -> None:
 
 
 def test_interpolations_go_from_one_test_image_to_another() -> None:
-    run = evidence(Toy)
+    run = metric_inputs(Toy)
     [block] = panels.interpolations(run)
     real = run.real("test")
     for column, first in ((0, 0), (1, 0), (-2, 8), (-1, 8)):
         assert torch.allclose(block.tiles[:, column], real[first : first + 8], atol=1e-6)
     assert block.title.startswith("spherical") and block.tiles.shape[:2] == (8, 11)
-    halves = panels.interpolations(evidence(Levels))
+    halves = panels.interpolations(metric_inputs(Levels))
     assert halves[0].title.startswith("linear")
     assert torch.allclose(halves[0].tiles[:, 5], (real[:8] + real[8:16]) / 2, atol=1e-6)
 
 
 def test_rows_hold_what_the_models_own_cluster_says() -> None:
-    run = evidence(Levels)
+    run = metric_inputs(Levels)
     [block] = panels.clusters(run)
     assert block.tiles.shape == (4, 11, 1, 4, 4) and list(block.rows) == ["0", "1", "2", "3"]
     levels = block.tiles.mean((2, 3, 4))
@@ -185,7 +187,7 @@ class Codes(Toy):
 
 
 def test_columns_are_quantiles_of_one_number_and_rows_hold_the_others() -> None:
-    blocks = panels.traversal(evidence(Codes))
+    blocks = panels.traversal(metric_inputs(Codes))
     assert [block.title.removesuffix(" varied") for block in blocks] == ["k", "c 1", "c 2"]
     middles = torch.linspace(0.05, 0.95, 10)
     expected = (middles, 2 * middles - 1, 2 * middles - 1)
@@ -196,7 +198,7 @@ def test_columns_are_quantiles_of_one_number_and_rows_hold_the_others() -> None:
         assert torch.allclose(numbers[:, :, others], numbers[:, :1, others].expand(-1, 10, -1), atol=1e-5)
         assert (numbers[0, 0, others] - numbers[1, 0, others]).abs().min() > 1e-4
         assert block.columns[0] == "5%" and block.columns[-1] == "95%"
-    [first, *_] = panels.traversal(evidence(Toy))
+    [first, *_] = panels.traversal(metric_inputs(Toy))
     normal = torch.special.ndtri(middles.double()).float()
     assert torch.allclose((first.tiles[0, :, 0, 0, 0] * 2 - 1) * 8, normal, atol=1e-5)
 
@@ -215,17 +217,17 @@ class Plane(Toy):
 
 
 def test_a_manifold_is_the_grid_of_quantiles() -> None:
-    [block] = panels.manifold(evidence(Plane))
+    [block] = panels.manifold(metric_inputs(Plane))
     assert block.tiles.shape[:2] == (20, 20)
     numbers = (block.tiles * 2 - 1).flatten(2)[:, :, :2] * 8
     quantiles = torch.special.ndtri((torch.arange(20, dtype=torch.float64) + 0.5) / 20).float()
     assert torch.allclose(numbers[:, :, 0], quantiles[:, None].expand(20, 20), atol=1e-5)
     assert torch.allclose(numbers[:, :, 1], quantiles.expand(20, 20), atol=1e-5)
-    assert "not two numbers" in obstacle("manifold", evidence(Toy))
+    assert "not two numbers" in obstacle("manifold", metric_inputs(Toy))
 
 
 def test_arithmetic_is_exact_where_codes_are_pixels() -> None:
-    run = evidence(Toy)
+    run = metric_inputs(Toy)
     [block] = panels.arithmetic(run)
     images, y = run.real("validation"), run.labels("validation")
     means = [images[y == k].mean(0) for k in range(4)]
@@ -235,11 +237,11 @@ def test_arithmetic_is_exact_where_codes_are_pixels() -> None:
         for tile, expected in zip(block.tiles[row], (a, b, c, a - b + c), strict=True):
             assert torch.allclose(tile, expected, atol=1e-6)
     bare = Dataset("bare", toys().images)
-    assert "bare has no labels" == obstacle("arithmetic", evidence(Toy, data=bare))
+    assert "bare has no labels" == obstacle("arithmetic", metric_inputs(Toy, data=bare))
 
 
 def test_conditional_games_are_told_the_classes() -> None:
-    run = evidence(Told)
+    run = metric_inputs(Told)
     [block] = panels.reconstructions(run)
     assert block.tiles.shape == (8, 10, 1, 4, 4)
     assert torch.equal(block.tiles[:, ::2].flatten(0, 1), run.real("test", 40))
@@ -248,11 +250,11 @@ def test_conditional_games_are_told_the_classes() -> None:
 
 
 class Classes(Codes):
-    league = "conditional"
+    supervision = "conditional"
 
 
 def test_a_category_has_a_column_for_each_of_its_values() -> None:
-    run = evidence(Classes)
+    run = metric_inputs(Classes)
     first, second, _ = panels.traversal(run)
     assert first.tiles.shape[:2] == (5, 4) and second.tiles.shape[:2] == (5, 10)
     shown = (first.tiles[0, :, 0, 0, 0] * 2 - 1) * 8
@@ -260,7 +262,7 @@ def test_a_category_has_a_column_for_each_of_its_values() -> None:
 
 
 def test_sequences_stand_in_rows() -> None:
-    run = evidence(Film, frames=3)
+    run = metric_inputs(Film, frames=3)
     [block] = panels.analogy(run)
     content, motion, both = (block.tiles[i::3] for i in range(3))
     assert list(block.rows[:3]) == ["content", "motion", "both"] and list(block.columns) == ["1", "2", "3"]
@@ -269,11 +271,11 @@ def test_sequences_stand_in_rows() -> None:
     [strip] = panels.strips(run)
     assert strip.tiles.shape == (8, 3, 1, 4, 4) and torch.equal(strip.tiles[:4], content)
     assert "toys has no single images" == obstacle("clusters", run)
-    assert "toys has no sequences of frames" == obstacle("strips", evidence(Toy))
+    assert "toys has no sequences of frames" == obstacle("strips", metric_inputs(Toy))
 
 
 def test_a_film_has_all_frames_even_if_nothing_moves(tmp_path: Path) -> None:
-    run = evidence(Film, frames=3)
+    run = metric_inputs(Film, frames=3)
     assert draw_run(run, tmp_path, "extrapolation") == [tmp_path / f"extrapolation.{s}" for s in ("png", "gif")]
     with Image.open(tmp_path / "extrapolation.gif") as film:
         assert film.n_frames == 200
@@ -282,7 +284,7 @@ def test_a_film_has_all_frames_even_if_nothing_moves(tmp_path: Path) -> None:
     times = "1 2 3 4 47 48 49 50 97 98 99 100 147 148 149 150 197 198 199 200"
     assert list(block.columns) == times.split()
     with pytest.raises(UserError, match="strips cannot be drawn as a film"):
-        draw_gallery("strips", [run], tmp_path / "strips.gif")
+        draw_kind("strips", [run], tmp_path / "strips.gif")
 
 
 class Broken(Toy):
@@ -292,11 +294,11 @@ class Broken(Toy):
 
 def test_what_cannot_be_drawn_says_why(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^toy cannot draw clusters: it has no cluster$"):
-        draw_gallery("clusters", [evidence(Levels), evidence(Toy)], tmp_path / "f.png")
+        draw_kind("clusters", [metric_inputs(Levels), metric_inputs(Toy)], tmp_path / "f.png")
     with pytest.raises(UserError, match="toy cannot be drawn: it makes NaN or infinite pixels"):
-        draw_gallery("interpolations", [evidence(Broken)], tmp_path / "f.png")
+        draw_kind("interpolations", [metric_inputs(Broken)], tmp_path / "f.png")
     assert not list(tmp_path.iterdir())
-    assert {kind for kind in KINDS if not obstacle(kind, evidence(Levels))} == {
+    assert {kind for kind in KINDS if not obstacle(kind, metric_inputs(Levels))} == {
         "clusters",
         "interpolations",
         "traversal",
@@ -391,10 +393,10 @@ def test_runs_on_moving_digits_are_drawn(tmp_path: Path, ganbench: Callable) -> 
 
 def test_films_keep_colours() -> None:
     red, blue = (torch.tensor(c).reshape(1, 1, 3, 1, 1).expand(1, 2, 3, 9, 9) for c in ([1.0, 0, 0], [0, 0, 1.0]))
-    content = gif(sheet([Block(tiles, "film")]) for tiles in (red, blue))
+    content = gif(sheet([Panel(tiles, "film")]) for tiles in (red, blue))
     with Image.open(io.BytesIO(content)) as film:
         assert film.n_frames == 2 and film.info["loop"] == 0
-        left, top, _ = place(Block(red, "film"))
+        left, top, _ = place(Panel(red, "film"))
         for frame, colour in enumerate([(255, 0, 0), (0, 0, 255)]):
             film.seek(frame)
             assert film.convert("RGB").getpixel((left, top)) == colour

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.distributions.noise import Law, Normal, Uniform, draw
+from ganbench.distributions.noise import Noise, Normal, Uniform, draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.contract import Config, DataSpec, Game
 from ganbench.game.model import ABILITIES
 from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
 from ganbench.layers.networks import MLP, Conv
@@ -64,7 +64,7 @@ def build(name: str, data: Dataset, backbone: dict, seed: int = 0) -> Game:
     """A game in float64 with everything that a seed decides."""
     model = registry.models.get(name)
     init = seed_stream(data.name, name, seed, "init")
-    game = model.build(data.facts, small(name, backbone), init).double()
+    game = model.build(data.data_spec, small(name, backbone), init).double()
     if type(game).fit is not Game.fit:
         game.fit(scale(data.images["train"], torch.float64), labels_for(game, data), seed)
     return game
@@ -78,12 +78,12 @@ def stacked(name: str, data: Dataset, backbone: dict, seeds: list[int], dtype=to
 def noise_of(game: Game, n: int, training: bool = True, seed: int = 5) -> dict[str, Tensor]:
     laws = {name: law for name, law in game.noise().items() if training or not law.training_only}
     drawn = draw(laws, n, [torch.Generator().manual_seed(seed)], torch.empty(0, dtype=torch.float64))
-    labels = {"y": torch.arange(n) % game.data.classes} if training and game.league != "unlabelled" else {}
+    labels = {"y": torch.arange(n) % game.data.classes} if training and game.supervision != "unlabelled" else {}
     return {name: value[0] for name, value in drawn.items()} | labels
 
 
-def loss_of(game: Game, player: Player, x: Tensor, noise: dict[str, Tensor]) -> Tensor:
-    return game(f"{player.name}_loss", x, noise | game.share(noise))
+def loss_of(game: Game, player: Player, x: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    return game(f"{player.name}_loss", x, batch | game.precompute(batch))
 
 
 def owned(player: Player, game: Game) -> list[str]:
@@ -139,7 +139,7 @@ def test_a_player_moves_its_parameters_and_nobody_elses(name, tiny_for):
     for player in everybody:
         before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
         stack.game.players = (player,)
-        stack.play_round()
+        stack.train_round()
         moved = {n for n, p in stack.state.parameters.items() if not torch.equal(p, before[n])}
         assert moved and moved <= set(owned(player, stack.game))
 
@@ -158,7 +158,7 @@ def test_samples_are_images_that_the_noise_alone_decides(name, backbone, tiny_fo
     torch.manual_seed(99)
     again = game.sample({key: value.clone() for key, value in noise.items()})
     torch.set_rng_state(state)
-    assert first.shape == (7, *data.facts.shape) and first.dtype == torch.float64
+    assert first.shape == (7, *data.data_spec.shape) and first.dtype == torch.float64
     assert first.min() >= -1 and first.max() <= 1 and first.std() > 0
     assert torch.equal(first, again)
     # In eval mode no image depends on its batch.
@@ -175,7 +175,7 @@ def test_weights_survive_a_file(name, tiny_for):
         weights = {key: value.contiguous() for key, value in game.state_dict().items()}
     else:
         stack = stacked(name, data, DENSE, [0, 1])
-        stack.play_round()
+        stack.train_round()
         weights = stack.weights(1)
         game = build(name, data, DENSE, 1)
         game.load_state_dict(weights)
@@ -199,7 +199,7 @@ def test_noise_laws_and_abilities(name, tiny_for):
     if name in FITTED:
         game.fit(scale(data.images["train"], torch.float64), None, seed=1)
     laws = game.noise()
-    assert laws and all(isinstance(law, Law) for law in laws.values())
+    assert laws and all(isinstance(law, Noise) for law in laws.values())
     for key, value in noise_of(game, 4).items():
         if key == "y":
             continue
@@ -210,7 +210,7 @@ def test_noise_laws_and_abilities(name, tiny_for):
     assert "sample" in abilities and set(abilities) <= set(ABILITIES)
     game.eval()
     noise = noise_of(game, 4, training=False)
-    given = (x, data.labels["test"][:9]) if game.league == "conditional" else (x,)
+    given = (x, data.labels["test"][:9]) if game.supervision == "conditional" else (x,)
     calls = {
         "encode": lambda: game.encode(x).shape[0] == 9,
         "reconstruct": lambda: (again := game.reconstruct(*given)).shape == x.shape and again.abs().max() <= 1,
@@ -229,7 +229,7 @@ def test_description(name):
     model = registry.models.get(name)
     assert model.summary.endswith(".") and len(model.summary) > 20
     assert model.game.role in ("model", "floor", "ceiling")
-    assert model.game.league in ("unlabelled", "labelled", "conditional")
+    assert model.game.supervision in ("unlabelled", "labelled", "conditional")
     assert (model.game.role == "model") == (name in TRAINED)
     for entry in model.published:
         assert entry.source and entry.dataset and entry.metric and (entry.error > 0 or math.isnan(entry.error))
@@ -257,9 +257,9 @@ def test_seeds_together_are_seeds_alone(name, backbone, tiny_for):
     assert {p.dtype for p in together.state.parameters.values()} == {torch.float64}
     alone = [stacked(name, data, backbone, [seed]) for seed in seeds]
     for _ in range(ROUNDS):
-        losses = together.play_round()
+        losses = together.train_round()
         for index, stack in enumerate(alone):
-            single = stack.play_round()
+            single = stack.train_round()
             for player, loss in single.items():
                 assert loss.shape == (1,)
                 assert loss.item() == pytest.approx(losses[player][index].item(), rel=1e-9, abs=1e-9)
@@ -301,9 +301,9 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
         labels = labels_for(game, data)
         return x, noise | ({} if labels is None else {"y": labels[index]})
 
-    def gradients(player, x, noise):
+    def gradients(player, x, batch):
         mine = [game.get_parameter(n) for n in owned(player, game)]
-        return torch.autograd.grad(getattr(game, f"{player.name}_loss")(x, noise), mine, retain_graph=True)
+        return torch.autograd.grad(getattr(game, f"{player.name}_loss")(x, batch), mine, retain_graph=True)
 
     def descend(player, values, round_):
         optimiser, rule = optimisers[player.name], player.optimiser
@@ -318,7 +318,7 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
     for round_ in range(ROUNDS):
         if game.config.simultaneous:
             x, noise = step_data()
-            noise |= game.share(noise)
+            noise |= game.precompute(noise)
             held = [gradients(player, x, noise) for player in game.players]
             for player, values in zip(game.players, held, strict=True):
                 descend(player, values, round_)
@@ -333,7 +333,7 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
                                 game.get_parameter(n).clamp_(-player.clip, player.clip)
                 if step or not drawn:  # the first step is on the draw at which the player before ended
                     x, noise = step_data()
-                    noise |= game.share(noise)
+                    noise |= game.precompute(noise)
                     drawn = True
                 descend(player, gradients(player, x, noise), round_)
     return game
@@ -352,7 +352,7 @@ def test_stack_is_a_plain_loop(name, backbone, tiny_for):
     stack = stacked(name, data, backbone, seeds)
     plain = [plain_loop(build(name, data, backbone, seed), data, name, seed) for seed in seeds]
     for _ in range(ROUNDS):
-        stack.play_round()
+        stack.train_round()
     for index, game in enumerate(plain):
         assert {p.dtype for p in game.parameters()} == {torch.float64}
         assert deviation(stack.weights(index), game.state_dict()) < 1e-9
@@ -376,7 +376,7 @@ class Bilinear(Game):
         Player("second", nets=("b",), optimiser=SGD(0.1)),
     )
 
-    def __init__(self, data: Facts, config: Config = Config(), a: float = 1.0, b: float = 1.0) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config(), a: float = 1.0, b: float = 1.0) -> None:
         super().__init__(data, config)
         self.a, self.b = nn.Parameter(torch.tensor(a)), nn.Parameter(torch.tensor(b))
 
@@ -386,10 +386,10 @@ class Bilinear(Game):
     def sample(self, noise):
         raise NotImplementedError
 
-    def first_loss(self, x, noise):
+    def first_loss(self, x, batch):
         return self.a * self.b
 
-    def second_loss(self, x, noise):
+    def second_loss(self, x, batch):
         return -self.a * self.b
 
 
@@ -397,10 +397,10 @@ STARTS = [(1.0, 1.0), (-0.5, 2.0)]
 
 
 def bilinear(data: Dataset, simultaneous: bool, rounds: int = 20) -> list[tuple[float, float]]:
-    games = [Bilinear(data.facts, Config(simultaneous=simultaneous), *start) for start in STARTS]
+    games = [Bilinear(data.data_spec, Config(simultaneous=simultaneous), *start) for start in STARTS]
     stack = Stack(games, [0, 1], data, "bilinear", 4, rounds, dtype=torch.float64)
     for _ in range(rounds):
-        stack.play_round()
+        stack.train_round()
     return [(w["a"].item(), w["b"].item()) for w in map(stack.weights, range(2))]
 
 
@@ -429,18 +429,18 @@ class Climb(Bilinear):
         Player("second", nets=("b",), optimiser=SGD(0.1), clip=0.5),
     )
 
-    def first_loss(self, x, noise):
+    def first_loss(self, x, batch):
         return self.a * self.b
 
-    def second_loss(self, x, noise):
+    def second_loss(self, x, batch):
         return -self.b
 
 
 @pytest.mark.parametrize("simultaneous", [False, True])
 def test_weights_are_clipped_before_the_gradients_of_a_step(tiny, simultaneous):
     data = tiny()
-    stack = Stack([Climb(data.facts, Config(simultaneous=simultaneous), 0.0, 3.0)], [0], data, "climb", 4, 9)
-    stack.play_round()
+    stack = Stack([Climb(data.data_spec, Config(simultaneous=simultaneous), 0.0, 3.0)], [0], data, "climb", 4, 9)
+    stack.train_round()
     weights = stack.weights(0)
     assert weights["b"].item() == pytest.approx(0.6)  # 3 is cut to 0.5, then a step of 0.1
     # alternating: the first player still saw 3; simultaneous: all gradients are those after the cut
@@ -449,11 +449,11 @@ def test_weights_are_clipped_before_the_gradients_of_a_step(tiny, simultaneous):
 
 def test_averaged_weights_follow_the_closed_form(tiny):
     data = tiny()
-    games = [Bilinear(data.facts, Config(), *start) for start in STARTS]
+    games = [Bilinear(data.data_spec, Config(), *start) for start in STARTS]
     stack = Stack(games, [0, 1], data, "bilinear", 4, 5, ema=0.9, dtype=torch.float64)
     expected = [start[0] for start in STARTS]
     for _ in range(5):
-        stack.play_round()
+        stack.train_round()
         expected = [0.9 * e + 0.1 * a for e, a in zip(expected, stack.state.parameters["a"].tolist(), strict=True)]
     assert [stack.weights(i)["a"].item() for i in range(2)] == pytest.approx(expected, rel=1e-12)
     assert stack.weights(0)["a"].item() != stack.state.parameters["a"][0].item()
@@ -597,13 +597,13 @@ def test_simultaneous_updates_take_exactly_one_step_in_every_round():
 
 
 def test_build_leaves_the_global_random_state_alone_and_follows_its_seed(tiny):
-    facts = tiny().facts
+    data_spec = tiny().data_spec
     model = registry.models.get("sngan")
     settings = small("sngan", DENSE)
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    one, same, other = (model.build(facts, settings, seed).state_dict() for seed in (1, 1, 2))
+    one, same, other = (model.build(data_spec, settings, seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.rand(4), expected)
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not all(torch.equal(one[key], other[key]) for key in one)
@@ -620,9 +620,9 @@ def test_build_leaves_the_global_random_state_alone_and_follows_its_seed(tiny):
 )
 def test_a_game_that_cannot_be_built_says_why(name, overrides, shape, message):
     model = registry.models.get(name)
-    facts = Facts("odd", shape, 0, torch.full(shape, 0.5))
+    data_spec = DataSpec("odd", shape, 0, torch.full(shape, 0.5))
     with pytest.raises(UserError, match=message):
-        model.build(facts, model.settings(DENSE, overrides), 0)
+        model.build(data_spec, model.settings(DENSE, overrides), 0)
 
 
 @pytest.mark.parametrize("name", suite_names())
@@ -657,7 +657,7 @@ def test_a_new_game_is_registered_with_its_variants(spare_registry, tiny):
     assert {"mine", "mine-fast"} <= set(registry.models.names())
     model = registry.models.get("mine-fast")
     assert model.game is Mine and model.summary == "Mine."
-    assert model.build(tiny().facts, model.settings(DENSE), 0).players[0].optimiser == SGD(0.5)
+    assert model.build(tiny().data_spec, model.settings(DENSE), 0).players[0].optimiser == SGD(0.5)
     assert Mine.players[0].optimiser == SGD(0.1)
     with pytest.raises(UserError, match="model 'mine' is registered twice"):
 

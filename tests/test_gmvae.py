@@ -12,7 +12,7 @@ from torch.distributions import Categorical, Normal, kl_divergence
 from ganbench import registry
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts, Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.losses.gaussian import normal_divergence, normal_log_density
 
 LINEAR = {"kind": "mlp", "generator": [], "critic": [6], "generator_norm": "none"}
@@ -26,8 +26,8 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 def build(name: str, shape: tuple[int, ...] = (1, 4, 4), backbone: dict = LINEAR, **settings: object) -> Game:
     model = registry.models.get(name)
-    facts = Facts("made", shape, 0, torch.full(shape, 0.5))
-    return model.build(facts, model.settings(backbone, settings), 3).double()
+    data_spec = DataSpec("made", shape, 0, torch.full(shape, 0.5))
+    return model.build(data_spec, model.settings(backbone, settings), 3).double()
 
 
 def inputs(game: Game, n: int = 6, seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
@@ -74,14 +74,14 @@ def test_normal_laws_keep_their_digits_in_bfloat16():
 # ---------------------------------------------------------------- Dilokthanakul et al.
 
 
-def parts(game: Game, x: Tensor, noise: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def parts(game: Game, x: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Cost that k leaves alone (n,), KL to each cluster's law (n, K) and p(k | z, w) (n, K), by torch's laws."""
     latent, style = game.config.latent, game.config.style
     outputs = game.encoder(x)
     q_z = law(outputs[:, :latent], outputs[:, latent : 2 * latent])
     rest = outputs[:, 2 * latent :]
     q_w = law(rest[:, :style], rest[:, style : 2 * style])
-    z, w = q_z.mean + q_z.stddev * noise["z"], q_w.mean + q_w.stddev * noise["w"]
+    z, w = q_z.mean + q_z.stddev * batch["z"], q_w.mean + q_w.stddev * batch["w"]
     table = game.prior(w).reshape(len(x), game.config.clusters, 2, latent)
     divergences, joint = [], []
     for k in range(game.config.clusters):

@@ -8,7 +8,7 @@ import pytest
 
 from ganbench.errors import UserError
 from ganbench.graphical.graph import Graph, Node
-from ganbench.graphical.schedule import Step, waves
+from ganbench.graphical.schedule import Step, batched_steps
 
 MIXTURE = Graph(Node("k"), Node("h", ("k",)), Node("x", ("h",), observed=True))
 
@@ -103,7 +103,7 @@ def test_any_graph_can_be_drawn_in_its_order_and_inverted(seed):
             assert set(step.givens) <= done
             done.add(step.name)
         assert done == set(graph.nodes)
-        flat = [step for wave in waves(steps, known) for step in wave]
+        flat = [step for wave in batched_steps(steps, known) for step in wave]
         assert sorted(flat) == sorted(steps)
     for name in graph.nodes:  # the blanket is symmetric, as conditional independence is
         assert all(name in graph.blanket(other) for other in graph.blanket(name))
@@ -112,17 +112,19 @@ def test_any_graph_can_be_drawn_in_its_order_and_inverted(seed):
 
 def test_waves_take_frames_together_and_transitions_in_turn():
     graph = state_space(4)
-    groups = [[step.name for step in wave] for wave in waves(graph.generation, ())]
+    groups = [[step.name for step in wave] for wave in batched_steps(graph.generation, ())]
     assert groups == [["h"], ["v1"], ["v2"], ["v3"], ["v4"], ["x1", "x2", "x3", "x4"]]
-    inferred = [{step.name for step in wave} for wave in waves(graph.recognition("mean-field"), graph.observed)]
+    inferred = [
+        {step.name for step in wave} for wave in batched_steps(graph.recognition("mean-field"), graph.observed)
+    ]
     assert inferred == [{"h"}, {"v1"}, {"v2", "v3", "v4"}]
 
 
 def test_waves_do_not_overwrite_what_is_still_to_be_read():
     steps = (Step("a", (), "n"), Step("b", ("a",), "m"), Step("a", ("b",), "n again"), Step("c", ("a",), "o"))
-    assert [wave[0].name for wave in waves(steps, ())] == ["a", "b", "a", "c"]
+    assert [wave[0].name for wave in batched_steps(steps, ())] == ["a", "b", "a", "c"]
     steps = (Step("a", (), "n"), Step("b", ("a",), "m"), Step("a", (), "n again"))
-    assert [wave[0].net for wave in waves(steps, ())] == ["n", "m", "n again"]
+    assert [wave[0].net for wave in batched_steps(steps, ())] == ["n", "m", "n again"]
 
 
 @pytest.mark.parametrize(

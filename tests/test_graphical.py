@@ -12,41 +12,41 @@ from torch import Tensor, nn
 from ganbench import registry
 from ganbench.distributions.noise import Normal, draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts
+from ganbench.game.contract import DataSpec
 from ganbench.graphical.game import GraphicalConfig, GraphicalGAN
 from ganbench.graphical.graph import Graph, Node
-from ganbench.graphical.nodes import Categorical, ClassOf, Joined, Joint, Mixture, Root, draw_class
+from ganbench.graphical.nodes import Categorical, CategoricalHead, Concat, Joint, Mixture, Root, draw_class
 from ganbench.layers.networks import MLP, Conv
 
-IMAGES = Facts("images", (1, 8, 8), 0, torch.zeros(1, 8, 8))
-POINTS = Facts("points", (3,), 0, torch.zeros(3))
+IMAGES = DataSpec("images", (1, 8, 8), 0, torch.zeros(1, 8, 8))
+POINTS = DataSpec("points", (3,), 0, torch.zeros(3))
 SMALL = GraphicalConfig(backbone=MLP(generator=(12,), critic=(10,), generator_norm="none"), joint=7)
 
 
 class Pair(GraphicalGAN):
     """z -> x; not registered, for it has no name of its own."""
 
-    def __init__(self, data: Facts, config: GraphicalConfig = SMALL, q: dict | None = None) -> None:
+    def __init__(self, data: DataSpec, config: GraphicalConfig = SMALL, q: dict | None = None) -> None:
         super().__init__(data, config)
         p = {"z": Root(Normal(4)), "x": config.backbone.make_generator(4, data.shape)}
         graph = Graph(Node("z"), Node("x", ("z",), observed=True))
-        self.play_on(graph, p, q if q is not None else {"z": config.backbone.make_encoder(data.shape, 4)})
+        self.build_networks(graph, p, q if q is not None else {"z": config.backbone.make_encoder(data.shape, 4)})
 
 
 class Triple(GraphicalGAN):
     """Three variables that depend on all before them: its last factor holds everything."""
 
-    def __init__(self, data: Facts, config: GraphicalConfig = SMALL) -> None:
+    def __init__(self, data: DataSpec, config: GraphicalConfig = SMALL) -> None:
         super().__init__(data, config)
         net = config.backbone
-        self.play_on(
+        self.build_networks(
             Graph(Node("a"), Node("b", ("a",)), Node("x", ("a", "b"), observed=True)),
-            {"a": Root(Normal(2)), "b": nn.Linear(2, 3), "x": Joined(net.make_generator(5, data.shape))},
+            {"a": Root(Normal(2)), "b": nn.Linear(2, 3), "x": Concat(net.make_generator(5, data.shape))},
             {"b": net.make_encoder(data.shape, 3), "a": Joint(net, [(3,), data.shape], (6,), (6,), outputs=2)},
         )
 
 
-def mixture(name: str = "graphical-gan-mixture", data: Facts = IMAGES, **settings):
+def mixture(name: str = "graphical-gan-mixture", data: DataSpec = IMAGES, **settings):
     backbone = {"kind": "mlp", "generator": [12], "critic": [10]}
     model = registry.models.get(name)
     tree = model.settings(backbone, {"latent": 4, "clusters": 3, "joint": 7, **settings})
@@ -57,7 +57,7 @@ def noise_of(game, n: int, seed: int = 0) -> dict[str, Tensor]:
     like = torch.empty(0, dtype=torch.float64)
     laws = draw(game.noise(), n, [torch.Generator().manual_seed(seed)], like)
     noise = {name: value[0] for name, value in laws.items()}
-    return noise | game.share(noise)
+    return noise | game.precompute(noise)
 
 
 def silence(game) -> None:
@@ -254,18 +254,18 @@ def test_verdicts_count_real_above_zero_and_generated_below():
 class Chain(GraphicalGAN):
     """Two tied frames after one state, to compare batches with single calls."""
 
-    def __init__(self, data: Facts, config: GraphicalConfig = SMALL) -> None:
+    def __init__(self, data: DataSpec, config: GraphicalConfig = SMALL) -> None:
         super().__init__(data, config)
         nodes = [Node("h"), *(Node(f"x{t}", ("h", f"e{t}"), True, net="x") for t in (1, 2))]
         nodes += [Node(f"e{t}", net="e") for t in (1, 2)]
-        self.play_on(
+        self.build_networks(
             Graph(*nodes),
-            {"h": Root(Normal(2)), "e": Root(Normal(1)), "x": Joined(nn.Linear(3, 3))},
-            {"h": Joined(nn.Linear(6, 2)), "e": nn.Linear(3, 1)},
+            {"h": Root(Normal(2)), "e": Root(Normal(1)), "x": Concat(nn.Linear(3, 3))},
+            {"h": Concat(nn.Linear(6, 2)), "e": nn.Linear(3, 1)},
             recognition="mean-field",
         )
 
-    def observe(self, x, noise):
+    def observe(self, x, batch):
         return {"x1": x[:, :3], "x2": x[:, 3:]}
 
     def assemble(self, values):
@@ -273,7 +273,7 @@ class Chain(GraphicalGAN):
 
 
 def test_tied_networks_in_one_call_equal_single_calls():
-    game = Chain(Facts("points", (6,), 0, torch.zeros(6))).double()
+    game = Chain(DataSpec("points", (6,), 0, torch.zeros(6))).double()
     noise = noise_of(game, 5)
     values = game.generate(noise, {})
     for t in (1, 2):
@@ -297,16 +297,16 @@ def test_networks_that_miss_or_belong_to_nothing_are_named():
 class Leaf(GraphicalGAN):
     """A code with two observed children, one of which the data do not show."""
 
-    def __init__(self, data: Facts, config: GraphicalConfig = SMALL) -> None:
+    def __init__(self, data: DataSpec, config: GraphicalConfig = SMALL) -> None:
         super().__init__(data, config)
         net = config.backbone
-        self.play_on(
+        self.build_networks(
             Graph(Node("h"), Node("x", ("h",), observed=True), Node("level", ("h",), observed=True)),
             {"h": Root(Normal(4)), "x": net.make_generator(4, data.shape), "level": nn.Linear(4, 1)},
-            {"h": Joined(nn.Linear(65, 4))},
+            {"h": Concat(nn.Linear(65, 4))},
         )
 
-    def observe(self, x, noise):
+    def observe(self, x, batch):
         return {"x": x, "level": x.mean((1, 2, 3))[:, None]}
 
 
@@ -320,12 +320,12 @@ def test_every_generated_variable_is_judged_as_it_was_generated():
 
 def test_any_lone_factor_of_all_variables_is_the_global_loss():
     class TwoRoots(GraphicalGAN):
-        def __init__(self, data: Facts, config: GraphicalConfig = SMALL) -> None:
+        def __init__(self, data: DataSpec, config: GraphicalConfig = SMALL) -> None:
             super().__init__(data, config)
             net = config.backbone
-            self.play_on(
+            self.build_networks(
                 Graph(Node("a"), Node("b"), Node("x", ("a", "b"), observed=True)),
-                {"a": Root(Normal(2)), "b": Root(Normal(3)), "x": Joined(net.make_generator(5, data.shape))},
+                {"a": Root(Normal(2)), "b": Root(Normal(3)), "x": Concat(net.make_generator(5, data.shape))},
                 {"b": net.make_encoder(data.shape, 3), "a": Joint(net, [(3,), data.shape], (6,), (6,), outputs=2)},
             )
 
@@ -339,10 +339,10 @@ def test_any_lone_factor_of_all_variables_is_the_global_loss():
 class Both(GraphicalGAN):
     """A chain of two latent variables that is recognised twice."""
 
-    def __init__(self, data: Facts, config: GraphicalConfig = SMALL) -> None:
+    def __init__(self, data: DataSpec, config: GraphicalConfig = SMALL) -> None:
         super().__init__(data, config)
         net = config.backbone
-        self.play_on(
+        self.build_networks(
             Graph(Node("a"), Node("b", ("a",)), Node("x", ("b",), observed=True)),
             {"a": Root(Normal(2)), "b": nn.Linear(2, 3), "x": net.make_generator(3, data.shape)},
             {
@@ -390,7 +390,7 @@ def test_every_variable_of_the_global_critic_matters():
 
 
 def test_full_size_networks_have_the_published_numbers_of_parameters():
-    data = Facts("mnist", (1, 28, 28), 10, torch.zeros(1, 28, 28))
+    data = DataSpec("mnist", (1, 28, 28), 10, torch.zeros(1, 28, 28))
     model = registry.models.get("graphical-gan-mixture-2018")
     game = model.build(data, model.settings({"kind": "mlp"}), 0)
 
@@ -410,7 +410,7 @@ def test_full_size_networks_have_the_published_numbers_of_parameters():
 
 
 def test_class_of_normalises():
-    net = ClassOf(nn.Linear(4, 3), 3, "concrete", 0.1)
+    net = CategoricalHead(nn.Linear(4, 3), 3, "concrete", 0.1)
     assert torch.allclose(net(torch.randn(6, 4)).sum(1), torch.ones(6))
     assert Categorical(3)(torch.tensor([[0.0], [0.5], [0.9999999999]])).argmax(1).tolist() == [0, 1, 2]
     assert Mixture(3, 2, 0.0)(torch.eye(3), torch.zeros(3, 2)).abs().sum() == 0

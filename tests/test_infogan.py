@@ -24,14 +24,14 @@ BATCH = 16
 
 def build(data, name: str = "infogan", backbone: dict = DENSE, overrides: dict | None = None) -> Game:
     model = registry.models.get(name)
-    return model.build(data.facts, model.settings(backbone, overrides or {}), 0).double()
+    return model.build(data.data_spec, model.settings(backbone, overrides or {}), 0).double()
 
 
 def batch(game: Game, data, n: int = BATCH) -> tuple[Tensor, dict[str, Tensor]]:
     """Real images and noise with the fakes as every player but the last gets them."""
     like = torch.empty(0, dtype=torch.float64)
     noise = {k: v[0] for k, v in draw(game.noise(), n, [torch.Generator().manual_seed(1)], like).items()}
-    return scale(data.images["train"][:n], torch.float64), noise | game.share(noise)
+    return scale(data.images["train"][:n], torch.float64), noise | game.precompute(noise)
 
 
 class Answer(nn.Module):
@@ -145,7 +145,7 @@ def test_a_step_moves_the_nets_of_its_player_alone(mover, tiny):
     games[0].players = tuple(p for p in games[0].players if p.name == mover)
     stack = Stack(games, [0], data, "infogan", BATCH, 2, dtype=torch.float64)
     before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
-    stack.play_round()
+    stack.train_round()
     moved = {n.split(".")[0] for n, p in stack.state.parameters.items() if not torch.equal(p, before[n])}
     assert moved == ({"D", "Q"} if mover == "discriminator" else {"G"})
 
@@ -155,8 +155,8 @@ def test_a_step_moves_the_nets_of_its_player_alone(mover, tiny):
 
 def test_released_networks_have_the_published_sizes():
     model = registry.models.get("infogan-2016")
-    facts = datasets.Dataset("square", {"train": torch.zeros(2, 1, 28, 28, dtype=torch.uint8)}, {}).facts
-    game = model.build(facts, model.settings(DENSE), 0)
+    data_spec = datasets.Dataset("square", {"train": torch.zeros(2, 1, 28, 28, dtype=torch.uint8)}, {}).data_spec
+    game = model.build(data_spec, model.settings(DENSE), 0)
     linear = [(m.in_features, m.out_features) for m in game.modules() if isinstance(m, nn.Linear)]
     assert linear == [(74, 1024), (1024, 6272), (6272, 1024), (1024, 1), (1024, 128), (128, 12)]
     convs = [
@@ -209,7 +209,7 @@ def test_finish_gives_the_norms_the_moments_of_real_images(tiny):
     expected = trained.Q(trained.D.features(images))  # by the batch's own moments
     samples = game.eval().sample(batch(game, data)[1])
     before = game.Q(game.D.features(images))
-    game.finish(images, None, 0)
+    game.finalize(images, None, 0)
     found = game.Q(game.D.features(images))
     # Running variances are divided by n - 1, those of a batch by n.
     assert (found - expected).abs().max() < 0.1 * (before - expected).abs().max()
@@ -235,13 +235,13 @@ def test_the_codes_are_found_in_the_images():
     data = datasets.load("digits")
     model = registry.models.get("infogan")
     settings = model.settings({"kind": "mlp", "generator": [64], "critic": [64]})
-    start = model.build(data.facts, settings, 0)
+    start = model.build(data.data_spec, settings, 0)
     stack = Stack([start], [0], data, "infogan", 100, 300)
     found = []
     for rounds in (1, 299):
         for _ in range(rounds):
-            stack.play_round()
-        game = model.build(data.facts, settings, 0)
+            stack.train_round()
+        game = model.build(data.data_spec, settings, 0)
         game.load_state_dict(stack.weights(0))
         like = torch.empty(0)
         noise = {k: v[0] for k, v in draw(game.noise(), 500, [torch.Generator().manual_seed(9)], like).items()}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Uniform
-from ganbench.game.contract import Facts
+from ganbench.game.contract import DataSpec
 from ganbench.graphical.game import GraphicalConfig, GraphicalGAN
 from ganbench.graphical.graph import Graph, Node
 from ganbench.graphical.nodes import Categorical, Mixture, draw_class
@@ -42,13 +42,13 @@ class Decoder(nn.Module):
 class Known(GraphicalGAN):
     """GMGAN-L whose generative side is the truth: only recognition is learned. Not registered."""
 
-    def __init__(self, data: Facts, config: GraphicalConfig = CONFIG) -> None:
+    def __init__(self, data: DataSpec, config: GraphicalConfig = CONFIG) -> None:
         super().__init__(data, config)
         self.posterior_law = Uniform(CLUSTERS, training_only=True)
         mixture = Mixture(CLUSTERS, LATENT, 1.0)
         del mixture.means
         mixture.register_buffer("means", MEANS.clone())
-        self.play_on(
+        self.build_networks(
             Graph(Node("k"), Node("h", ("k",)), Node("x", ("h",), observed=True)),
             {"k": Categorical(CLUSTERS), "h": mixture, "x": Decoder()},
             {"h": config.backbone.make_encoder(data.shape, LATENT), "k": "posterior"},
@@ -86,12 +86,12 @@ def test_local_algorithm_recovers_known_clusters(seed):
     data, codes = sets()
     x, y = data.images["test"], data.labels["test"]
     torch.manual_seed(seed)
-    game = Known(data.facts)
+    game = Known(data.data_spec)
     assert game.factors == (("h", "k"), ("x", "h"))
     assert accuracy(game.eval().cluster(x).argmax(1), y) < 0.9, "an untrained encoder must not know"
     stack = Stack([game], [seed], data, "known", BATCH, ROUNDS)
     for _ in range(ROUNDS):
-        stack.play_round()
+        stack.train_round()
     game.load_state_dict(stack.weights(0))
     found = game.eval().cluster(x)
     assert accuracy(found.argmax(1), y) >= 0.99

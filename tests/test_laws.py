@@ -28,7 +28,7 @@ SCIPY = {
 }
 
 
-def law_of(name: str) -> scalar.Drawable:
+def law_of(name: str) -> scalar.ComponentDistribution:
     return densities.LAWS[name][1]
 
 
@@ -168,7 +168,7 @@ def test_entropy_of_the_ring_is_that_of_its_modes_apart() -> None:
 def test_flat_laws_say_that_they_have_no_density(name: str) -> None:
     data = datasets.load(name)
     with pytest.raises(UserError, match="no density") as error:
-        data.truth.log_density(data.images["test"][:2])
+        data.distribution.log_density(data.images["test"][:2])
     assert "\n" not in str(error.value)
 
 
@@ -181,16 +181,18 @@ def test_sets_are_float32_vectors_in_disjoint_splits_with_modes_as_labels(name: 
     expected = {"mixture-1200d": (20_000, 2_500, 2_500), "mixture-100d": (10_000, 2_500, 2_500)}
     sizes = expected.get(name, (100_000, 10_000, 10_000))
     for (split, x), n in zip(data.images.items(), sizes, strict=True):
-        assert x.dtype == torch.float32 and x.shape == (n, data.truth.dimensions)
+        assert x.dtype == torch.float32 and x.shape == (n, data.distribution.dimensions)
         if data.classes:
             assert data.labels[split].shape == (n,) and len(data.labels[split].unique()) == data.classes
     for one, other in itertools.combinations(SPLITS, 2):
         assert not torch.equal(data.images[one][:100], data.images[other][:100])
     assert data.sha256 == datasets.load(name).sha256
-    assert data.facts.shape == (data.truth.dimensions,)
-    if data.truth.modes:
-        centres = data.truth.modes.centres
-        assert data.classes == len(centres) and float(data.truth.modes.probabilities.sum()) == pytest.approx(1)
+    assert data.data_spec.shape == (data.distribution.dimensions,)
+    if data.distribution.modes:
+        centres = data.distribution.modes.centres
+        assert data.classes == len(centres) and float(
+            data.distribution.modes.probabilities.sum()
+        ) == pytest.approx(1)
         x, y = data.images["test"].double(), data.labels["test"]
         assert (torch.cdist(x, centres).argmin(1) == y).double().mean() > 0.99  # some clusters touch
     else:
@@ -199,15 +201,15 @@ def test_sets_are_float32_vectors_in_disjoint_splits_with_modes_as_labels(name: 
 
 
 def test_scales_are_those_of_the_sources() -> None:
-    ring, grid = datasets.load("ring").truth.modes, datasets.load("grid").truth.modes
+    ring, grid = datasets.load("ring").distribution.modes, datasets.load("grid").distribution.modes
     assert ring.centres.norm(dim=1).tolist() == pytest.approx([1] * 8) and ring.spread == 0.01
     assert sorted(set(grid.centres.flatten().tolist())) == [-4, -2, 0, 2, 4] and grid.spread == pytest.approx(0.05)
-    eight, many = datasets.load("8gaussians").truth.modes, datasets.load("25gaussians").truth.modes
+    eight, many = datasets.load("8gaussians").distribution.modes, datasets.load("25gaussians").distribution.modes
     assert float(eight.centres.norm(dim=1).max()) == pytest.approx(math.sqrt(2), rel=1e-3)
     assert eight.spread == pytest.approx(0.01414, abs=1e-5) and many.spread == pytest.approx(0.01768, abs=1e-5)
     assert float(many.centres[1, 1] - many.centres[0, 1]) == pytest.approx(0.7071, abs=2e-4)
     high = datasets.load("mixture-1200d")
-    assert (high.images["test"][:, 700:].std(1) < 1e-6).all() and high.truth.modes.per_dimension
+    assert (high.images["test"][:, 700:].std(1) < 1e-6).all() and high.distribution.modes.per_dimension
     clusters = datasets.load("mixture-100d")
     assert clusters.labels["train"].bincount().tolist() == [1000] * 10
     assert clusters.images["train"].mean(0).abs().max() < 0.03

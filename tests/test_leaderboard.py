@@ -29,7 +29,7 @@ def row(model: str, value: float, seed: int = 0, **other: object) -> dict[str, o
         "dataset": "d",
         "model": model,
         "role": "model",
-        "league": "unlabelled",
+        "supervision": "unlabelled",
         "config_hash": "c0",
         "seed": seed,
         "metric": "fid",

@@ -15,11 +15,11 @@ from PIL import Image
 
 from ganbench import datasets, registry
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.grid import draw_grid
+from ganbench.evaluation.inputs import RunInputs
 from ganbench.evaluation.measure import find, measure, wanted
-from ganbench.evaluation.real import Reference
-from ganbench.metrics import Evidence, Metric, Score, register
-from ganbench.plotting.canvas import draw_grid
+from ganbench.evaluation.real import RealData
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.runs.folder import Status, restore
 from ganbench.runs.scores import ScoreRow, read_rows
 from ganbench.suites.spec import RunSpec, read_spec
@@ -27,8 +27,8 @@ from ganbench.suites.suite import read_suite
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
-    return Reference(datasets.load("digits"))
+def reference() -> RealData:
+    return RealData(datasets.load("digits"))
 
 
 def folder_of(out: Path, model: str, seed: int = 0) -> Path:
@@ -36,14 +36,14 @@ def folder_of(out: Path, model: str, seed: int = 0) -> Path:
     return next(f for f in sorted(out.glob(f"tiny/{model}/*")) if read_spec(f).seed == seed)
 
 
-def evidence(out: Path, model: str, reference: Reference, **other: object) -> RunEvidence:
+def metric_inputs(out: Path, model: str, reference: RealData, **other: object) -> RunInputs:
     """Return the evidence of a finished run, its specification changed."""
     folder = folder_of(out, model)
     spec = read_spec(folder)
-    return RunEvidence(restore(spec, reference.data, folder), replace(spec, **other), reference)
+    return RunInputs(restore(spec, reference.data, folder), replace(spec, **other), reference)
 
 
-def add(name: str, compute: Callable[[Evidence, str], Score], **other: object) -> None:
+def add(name: str, compute: Callable[[MetricInputs, str], Score], **other: object) -> None:
     """Register a metric of the tests."""
     values = {"version": 1, "summary": "", "ability": "sample", "better": "lower", "needs_extractor": "no"}
     register(Metric(name=name, unit="", compute=compute, **{**values, **other}))  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def text(rows: list[ScoreRow]) -> list[dict[str, object]]:
     return [{key: repr(value) for key, value in dataclasses.asdict(row).items()} for row in rows]
 
 
-def test_every_metric_of_the_suite_has_a_row_with_its_protocol(runs: Path, reference: Reference) -> None:
+def test_every_metric_of_the_suite_has_a_row_with_its_protocol(runs: Path, reference: RealData) -> None:
     folder, names = folder_of(runs, "vae"), read_suite("digits").metrics
     (folder / "scores.csv").unlink()
     rows = measure(read_spec(folder), folder, reference, names)
@@ -74,17 +74,17 @@ def test_every_metric_of_the_suite_has_a_row_with_its_protocol(runs: Path, refer
     assert text(rows) == text(read_rows(folder / "scores.csv"))
 
 
-def test_measuring_twice_gives_the_same_file(runs: Path, reference: Reference) -> None:
+def test_measuring_twice_gives_the_same_file(runs: Path, reference: RealData) -> None:
     folder = folder_of(runs, "gan")
     names = ["fid@mlp-digits-v1", "authenticity", "kid@mlp-digits-v1"]
     measure(read_spec(folder), folder, reference, names)
     first, picture = ((folder / name).read_bytes() for name in ("scores.csv", "samples.png"))
-    measure(read_spec(folder), folder, Reference(datasets.load("digits")), names)
+    measure(read_spec(folder), folder, RealData(datasets.load("digits")), names)
     assert (folder / "scores.csv").read_bytes() == first
     assert (folder / "samples.png").read_bytes() == picture
 
 
-def test_metric_measured_again_keeps_its_place(runs: Path, reference: Reference) -> None:
+def test_metric_measured_again_keeps_its_place(runs: Path, reference: RealData) -> None:
     """The first row ranks the leaderboard: measuring FID again must not make another metric the first."""
     folder = folder_of(runs, "vae")
     before = [row.metric for row in read_rows(folder / "scores.csv")]
@@ -92,7 +92,7 @@ def test_metric_measured_again_keeps_its_place(runs: Path, reference: Reference)
     assert [row.metric for row in rows] == [*before, "recall@mlp-digits-v1"]
 
 
-def test_reconstruction_error_by_hand(finished: Path, reference: Reference) -> None:
+def test_reconstruction_error_by_hand(finished: Path, reference: RealData) -> None:
     folder = folder_of(finished, "vae")
     (row,) = (row for row in read_rows(folder / "scores.csv") if row.metric == "reconstruction-mse")
     real = reference.data.images["test"].float() / 255
@@ -119,32 +119,32 @@ def test_the_training_set_stands_among_the_models(finished: Path) -> None:
     assert fid["real-train"].value < fid["gan"].value / 5
 
 
-def test_first_images_do_not_depend_on_how_many_are_drawn(finished: Path, reference: Reference) -> None:
-    few, many = (evidence(finished, "gan", reference, samples=samples) for samples in (150, 2500))
+def test_first_images_do_not_depend_on_how_many_are_drawn(finished: Path, reference: RealData) -> None:
+    few, many = (metric_inputs(finished, "gan", reference, samples=samples) for samples in (150, 2500))
     assert torch.equal(many.fake()[:150], few.fake())
     assert torch.equal(few.fake(1700), many.fake(1700)) and len(few.fake(1700)) == 1700
     assert not torch.equal(many.fake(2000)[:1000], many.fake(2000)[1000:])
 
 
-def test_seeds_and_models_draw_other_noise(finished: Path, reference: Reference) -> None:
-    plain = evidence(finished, "gan", reference)
-    assert not torch.equal(plain.fake(100), evidence(finished, "gan", reference, seed=1).fake(100))
+def test_seeds_and_models_draw_other_noise(finished: Path, reference: RealData) -> None:
+    plain = metric_inputs(finished, "gan", reference)
+    assert not torch.equal(plain.fake(100), metric_inputs(finished, "gan", reference, seed=1).fake(100))
     assert plain.fake(100).min() >= 0 and plain.fake(100).max() <= 1
 
 
-def test_features_of_more_images_than_the_suite_asks_for(finished: Path, reference: Reference) -> None:
-    few = evidence(finished, "gan", reference, samples=50)
+def test_features_of_more_images_than_the_suite_asks_for(finished: Path, reference: RealData) -> None:
+    few = metric_inputs(finished, "gan", reference, samples=50)
     first = few.features("fake", "mlp-digits-v1").features
     more = few.features("fake", "mlp-digits-v1", 80).features
     assert len(first) == 50 and len(more) == 80 and torch.allclose(first, more[:50], atol=1e-9)
     assert len(few.features("fake", "mlp-digits-v1").features) == 50
 
 
-def test_broken_metric_costs_only_its_own_row(runs: Path, reference: Reference, clean_registry: None) -> None:
-    def user_error(evidence: Evidence, extractor: str) -> Score:
+def test_broken_metric_costs_only_its_own_row(runs: Path, reference: RealData, clean_registry: None) -> None:
+    def user_error(metric_inputs: MetricInputs, extractor: str) -> Score:
         raise UserError("too few images")
 
-    def bug(evidence: Evidence, extractor: str) -> Score:
+    def bug(metric_inputs: MetricInputs, extractor: str) -> Score:
         raise ZeroDivisionError("division by zero")
 
     add("refuses", user_error)
@@ -164,7 +164,7 @@ def test_broken_metric_costs_only_its_own_row(runs: Path, reference: Reference, 
     assert (by_name["fine"].status, by_name["fine"].value, by_name["fine"].std_error) == ("measured", 2.0, 0.5)
 
 
-def test_extractor_for_another_shape_is_a_reason(runs: Path, reference: Reference) -> None:
+def test_extractor_for_another_shape_is_a_reason(runs: Path, reference: RealData) -> None:
     folder = folder_of(runs, "gan")
     rows = measure(read_spec(folder), folder, reference, ["fid@lenet-mnist-v1", "fid@pixels"])
     wrong, right = rows[-2:]
@@ -173,7 +173,7 @@ def test_extractor_for_another_shape_is_a_reason(runs: Path, reference: Referenc
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_protocol_says_which_weights_were_measured(runs: Path, reference: Reference, ema: float) -> None:
+def test_protocol_says_which_weights_were_measured(runs: Path, reference: RealData, ema: float) -> None:
     folder = folder_of(runs, "gan")
     rows = measure(replace(read_spec(folder), ema=ema), folder, reference, ["authenticity"])
     rule = "weights averaged with decay 0.9" if ema else "weights of the last round"
@@ -195,7 +195,7 @@ def test_wanted_notices_what_is_missing_old_or_damaged(finished: Path, runs: Pat
 
 
 @pytest.mark.parametrize("damage", ["short", "zeros", "other", "gone"])
-def test_damaged_weights_are_named(runs: Path, reference: Reference, damage: str) -> None:
+def test_damaged_weights_are_named(runs: Path, reference: RealData, damage: str) -> None:
     folder = folder_of(runs, "gan")
     weights = folder / "weights.safetensors"
     before = (folder / "scores.csv").read_bytes()
@@ -211,14 +211,14 @@ def test_damaged_weights_are_named(runs: Path, reference: Reference, damage: str
     assert (folder / "scores.csv").read_bytes() == before
 
 
-def test_unfinished_run_is_not_measured(runs: Path, reference: Reference) -> None:
+def test_unfinished_run_is_not_measured(runs: Path, reference: RealData) -> None:
     folder = folder_of(runs, "gan")
     (folder / "status.json").unlink()
     with pytest.raises(UserError, match="has not finished; continue it with ganbench run"):
         measure(read_spec(folder), folder, reference, ["authenticity"])
 
 
-def test_diverged_run_has_rows_but_no_picture(runs: Path, reference: Reference) -> None:
+def test_diverged_run_has_rows_but_no_picture(runs: Path, reference: RealData) -> None:
     folder = folder_of(runs, "gan")
     (folder / "samples.png").unlink()
     spec: RunSpec = read_spec(folder)
@@ -233,7 +233,7 @@ def test_diverged_run_has_rows_but_no_picture(runs: Path, reference: Reference) 
 
 
 def test_model_that_generates_nan_fails_with_a_reason(
-    runs: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+    runs: Path, reference: RealData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = folder_of(runs, "gan")
     game = registry.models.get("gan").game

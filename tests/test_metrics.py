@@ -40,7 +40,7 @@ def uniform(seed: int, *shape: int) -> Tensor:
 
 @dataclass(eq=False)
 class FakeEvidence:
-    """Evidence made of tensors; the extractor 'flat' takes the first 3 pixels as features and as logits."""
+    """MetricInputs made of tensors; the extractor 'flat' takes the first 3 pixels as features and as logits."""
 
     splits: dict[str, Tensor]
     generated: Tensor
@@ -67,7 +67,7 @@ class FakeEvidence:
 
 
 @pytest.fixture
-def evidence(monkeypatch: pytest.MonkeyPatch) -> FakeEvidence:
+def inputs(monkeypatch: pytest.MonkeyPatch) -> FakeEvidence:
     monkeypatch.setattr(parzen, "SAMPLES", 400)
     monkeypatch.setattr(parzen, "FGAN_SAMPLES", 400)
     sizes = {"train": 60, "validation": 30, "test": 50}
@@ -470,33 +470,33 @@ def test_pixels_outside_0_1_are_a_user_error() -> None:
 
 
 @pytest.mark.parametrize("name", [*ON_FEATURES, *ON_PIXELS])
-def test_protocols_on_made_up_evidence(name: str, evidence: FakeEvidence) -> None:
+def test_protocols_on_made_up_evidence(name: str, inputs: FakeEvidence) -> None:
     metric = registry.metrics.get(name)
     on_features = name in ON_FEATURES
-    score = metric.compute(evidence, "flat" if on_features else "")
+    score = metric.compute(inputs, "flat" if on_features else "")
     assert (metric.needs_extractor != "no") == on_features
     assert math.isfinite(score.value) and isinstance(score.value, float) and isinstance(score.std_error, float)
     assert "float64" in score.protocol and ("flat@sha256:0" in score.protocol) == on_features
     assert len(metric.summary) < 110 and ";" in metric.summary
-    again = metric.compute(evidence, "flat" if on_features else "")
+    again = metric.compute(inputs, "flat" if on_features else "")
     assert (again.value, again.protocol) == (score.value, score.protocol)
 
 
-def test_protocol_text_names_counts_and_detail_what_was_chosen(evidence: FakeEvidence) -> None:
-    score = registry.metrics.get("parzen-goodfellow").compute(evidence, "")
+def test_protocol_text_names_counts_and_detail_what_was_chosen(inputs: FakeEvidence) -> None:
+    score = registry.metrics.get("parzen-goodfellow").compute(inputs, "")
     assert "400 generated" in score.protocol and "first 30 validation" in score.protocol
     assert "mean over 50 test" in score.protocol and score.n == 50 and score.detail.startswith("sigma=0.")
-    centres = checks.pixels("", evidence.fake(400))
-    means = [parzen.log_likelihoods(checks.pixels("", evidence.real(split)), centres, parzen.goodfellow_grid())
+    centres = checks.pixels("", inputs.fake(400))
+    means = [parzen.log_likelihoods(checks.pixels("", inputs.real(split)), centres, parzen.goodfellow_grid())
              for split in ("validation", "test")]  # fmt: skip
     chosen = means[1][means[0].mean(1).argmax()]
     assert score.value == pytest.approx(float(chosen.mean()), rel=1e-12)
     assert score.std_error == pytest.approx(float(chosen.std()) / math.sqrt(50), rel=1e-12)
 
 
-def test_a_bandwidth_at_the_edge_is_told(evidence: FakeEvidence) -> None:
+def test_a_bandwidth_at_the_edge_is_told(inputs: FakeEvidence) -> None:
     # The 400 centres repeat 200 images, so held-out folds hold copies and the smallest sigma wins.
-    score = registry.metrics.get("parzen-fgan").compute(evidence, "")
+    score = registry.metrics.get("parzen-fgan").compute(inputs, "")
     assert score.detail == "sigma=0.0631 at the edge of the grid"
     assert "400 generated images as centres; sigma by 3-fold" in score.protocol
 
@@ -505,18 +505,18 @@ def test_parzen_sample_counts_are_those_of_the_papers() -> None:
     assert (parzen.SAMPLES, parzen.FGAN_SAMPLES, parzen.VALIDATION) == (10_000, 16_000, 1000)
 
 
-def test_small_samples_are_told(evidence: FakeEvidence) -> None:
-    kid = registry.metrics.get("kid").compute(evidence, "flat")
+def test_small_samples_are_told(inputs: FakeEvidence) -> None:
+    kid = registry.metrics.get("kid").compute(inputs, "flat")
     assert math.isnan(kid.std_error) and "no standard error" in kid.detail
-    evidence.samples = 3
-    assert "rank-deficient" in registry.metrics.get("fid").compute(evidence, "flat").detail
+    inputs.samples = 3
+    assert "rank-deficient" in registry.metrics.get("fid").compute(inputs, "flat").detail
     with pytest.raises(UserError, match="logits"):
-        registry.metrics.get("inception-score").compute(evidence, "blind")
+        registry.metrics.get("inception-score").compute(inputs, "blind")
     with pytest.raises(UserError, match="at least 6"):
-        registry.metrics.get("density").compute(evidence, "flat")
+        registry.metrics.get("density").compute(inputs, "flat")
 
 
-def test_reconstruction_mse_of_a_known_error(evidence: FakeEvidence) -> None:
-    evidence.splits["test"] = torch.full((4, 1, 2, 2), 0.5)
-    score = registry.metrics.get("reconstruction-mse").compute(evidence, "")
+def test_reconstruction_mse_of_a_known_error(inputs: FakeEvidence) -> None:
+    inputs.splits["test"] = torch.full((4, 1, 2, 2), 0.5)
+    score = registry.metrics.get("reconstruction-mse").compute(inputs, "")
     assert score.value == pytest.approx(0.01, rel=1e-6) and score.std_error == 0 and score.n == 4

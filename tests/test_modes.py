@@ -10,30 +10,30 @@ import torch
 from torch import Tensor
 
 from ganbench import datasets, registry
-from ganbench.distributions.known import Modes, Truth
+from ganbench.distributions.known import KnownDistribution, Modes
 from ganbench.errors import UserError
 from ganbench.metrics.modes import divergence, nearest_modes
 
 
 @dataclass(eq=False)
 class Samples:
-    """Evidence of given samples and a law."""
+    """MetricInputs of given samples and a law."""
 
     generated: Tensor
-    truth: Truth
+    truth: KnownDistribution
 
     def fake(self, n: int) -> Tensor:
         return self.generated[:n]
 
 
-def score(name: str, generated: Tensor, truth: Truth):
+def score(name: str, generated: Tensor, truth: KnownDistribution):
     return registry.metrics.get(name).compute(Samples(generated, truth), "")
 
 
 @pytest.mark.parametrize(("name", "modes", "floor"), [("ring", 8, 0.0014), ("grid", 25, 0.0049),
                          ("8gaussians", 8, 0.0014), ("25gaussians", 25, 0.0049)])  # fmt: skip
 def test_true_samples_find_all_modes_98_9_percent_of_the_time_evenly(name: str, modes: int, floor: float) -> None:
-    truth = datasets.load(name).truth
+    truth = datasets.load(name).distribution
     draws = [truth.sample(2500, seed) for seed in range(10)]
     assert [score("modes-captured", x, truth).value for x in draws] == [modes] * 10
     shares = [score("high-quality", x, truth) for x in draws]
@@ -47,7 +47,7 @@ def test_true_samples_find_all_modes_98_9_percent_of_the_time_evenly(name: str, 
 
 @pytest.mark.parametrize("name", ["ring", "grid"])
 def test_one_mode_scores_1_and_log_k(name: str) -> None:
-    truth = datasets.load(name).truth
+    truth = datasets.load(name).distribution
     x = truth.modes.centres[3] + 0.5 * truth.modes.spread * torch.randn(2500, 2)
     assert score("modes-captured", x, truth).value == 1
     assert score("high-quality", x, truth).value > 0.99
@@ -55,7 +55,7 @@ def test_one_mode_scores_1_and_log_k(name: str) -> None:
 
 
 def test_samples_far_from_all_modes_have_no_kl_and_say_why() -> None:
-    truth = datasets.load("ring").truth
+    truth = datasets.load("ring").distribution
     x = torch.zeros(2500, 2)
     assert score("modes-captured", x, truth).value == 0 and score("high-quality", x, truth).value == 0
     kl = score("mode-kl", x, truth)
@@ -70,14 +70,14 @@ def test_only_high_quality_samples_count_and_the_bound_itself_is_outside() -> No
 
 
 def test_per_dimension_distances_let_true_samples_of_1200_dimensions_through() -> None:
-    truth = datasets.load("mixture-1200d").truth
+    truth = datasets.load("mixture-1200d").distribution
     x = truth.sample(2500, 0)
     assert score("high-quality", x, truth).value == 1 and score("modes-captured", x, truth).value == 10
     assert "root mean square" in score("high-quality", x, truth).protocol
     modes = truth.modes
     _, euclidean = nearest_modes(x, Modes(modes.centres, modes.spread, modes.probabilities))
     assert not euclidean.any()  # the literal reading would count none
-    flat = datasets.load("mixture-100d").truth
+    flat = datasets.load("mixture-100d").distribution
     x = flat.sample(2500, 0)
     assert score("modes-captured", x, flat).value == 10 and score("high-quality", x, flat).value > 0.98
 
@@ -90,7 +90,7 @@ def test_divergence_of_counts_is_that_of_their_shares() -> None:
 
 
 def test_protocol_says_all_that_fixes_the_number() -> None:
-    truth = datasets.load("ring").truth
+    truth = datasets.load("ring").distribution
     text = score("mode-kl", truth.sample(2500, 0), truth).protocol
     for part in ("first 2500 generated", "8 modes", "less than 3 standard deviations", "Euclidean", "float64"):
         assert part in text
@@ -98,6 +98,6 @@ def test_protocol_says_all_that_fixes_the_number() -> None:
 
 def test_a_law_without_modes_and_other_dimensions_are_user_errors() -> None:
     with pytest.raises(UserError, match="no known modes"):
-        score("modes-captured", torch.zeros(2500, 1), datasets.load("implicit-exp").truth)
+        score("modes-captured", torch.zeros(2500, 1), datasets.load("implicit-exp").distribution)
     with pytest.raises(UserError, match="3 dimensions"):
-        score("modes-captured", torch.zeros(2500, 3), datasets.load("ring").truth)
+        score("modes-captured", torch.zeros(2500, 3), datasets.load("ring").distribution)

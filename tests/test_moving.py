@@ -19,11 +19,11 @@ from ganbench.datasets import SEQUENCES, Dataset
 from ganbench.datasets.moving import DIGITS, MNIST
 from ganbench.distributions.moving import Moving
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.grid import draw_grid
+from ganbench.evaluation.inputs import RunInputs
 from ganbench.evaluation.measure import measure
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.real import RealData
 from ganbench.game.contract import Game
-from ganbench.plotting.canvas import draw_grid
 from ganbench.records import from_json, to_json
 from ganbench.suites.spec import RunSpec
 from ganbench.training.batches import Batches, scale
@@ -138,13 +138,13 @@ def test_settings_survive_json_and_are_checked():
 
 def test_moving_digits():
     data, still = datasets.load("moving-digits"), datasets.load("digits")
-    assert data.facts.shape == (8, 1, 16, 16) == data.facts.mean.shape and data.facts.frames == 8
-    assert data.facts.classes == 10 and torch.equal(data.labels["test"], still.labels["test"])
-    assert datasets.load("moving-digits-4").facts.shape == (4, 1, 16, 16)
+    assert data.data_spec.shape == (8, 1, 16, 16) == data.data_spec.mean.shape and data.data_spec.frames == 8
+    assert data.data_spec.classes == 10 and torch.equal(data.labels["test"], still.labels["test"])
+    assert datasets.load("moving-digits-4").data_spec.shape == (4, 1, 16, 16)
     # Each pixel of the mean frame is lit a quarter of the time, by the mean grey of digits.
-    grey = float(still.facts.mean.mean())
-    assert float(data.facts.mean.mean()) == pytest.approx(grey / 4, rel=0.02)
-    assert data.facts.mean[0, 0, 4:12, 4:12].mean() > data.facts.mean[0, 0, :2].mean()
+    grey = float(still.data_spec.mean.mean())
+    assert float(data.data_spec.mean.mean()) == pytest.approx(grey / 4, rel=0.02)
+    assert data.data_spec.mean[0, 0, 4:12, 4:12].mean() > data.data_spec.mean[0, 0, :2].mean()
 
 
 def test_what_is_measured_is_the_same_for_ever_and_at_most_1000_sequences():
@@ -175,7 +175,7 @@ def moving(tiny: Callable[..., Dataset]) -> Dataset:
 
 def stack(data: Dataset, seeds: list[int], name: str = "gan", **options: object) -> Stack:
     model = registry.models.get(name)
-    games: list[Game] = [model.build(data.facts, model.settings(DENSE), seed) for seed in seeds]
+    games: list[Game] = [model.build(data.data_spec, model.settings(DENSE), seed) for seed in seeds]
     for game in games:
         game.fit(scale(data.shown("train"), torch.float64), None, 0)
     return Stack(games, seeds, data, name, 16, 12, dtype=torch.float64, **options)  # type: ignore[arg-type]
@@ -183,7 +183,7 @@ def stack(data: Dataset, seeds: list[int], name: str = "gan", **options: object)
 
 def play(made: Stack, rounds: int = 7) -> list[dict[str, Tensor]]:
     for _ in range(rounds):
-        made.play_round()
+        made.train_round()
     return [made.weights(index) for index in range(len(made.seeds))]
 
 
@@ -294,7 +294,7 @@ def test_a_reference_is_fitted_to_the_sequences_that_are_shown(moving, tmp_path)
     rows = measure(
         spec("real-train"),
         folder,
-        Reference(moving),
+        RealData(moving),
         ["motion-error", "fid@mlp-digits-v1", "fid@pixels", "reconstruction-mse"],
     )
     by = {row.metric: row for row in rows}
@@ -309,9 +309,9 @@ def test_a_reference_is_fitted_to_the_sequences_that_are_shown(moving, tmp_path)
 class Echo(Game):
     """Reconstructs what it is shown, brighter by the class; without a name, so that it is not registered."""
 
-    def __init__(self, data: Dataset, league: str) -> None:
-        super().__init__(data.facts, registry.models.get("gan").defaults)
-        self.league = league  # type: ignore[misc]
+    def __init__(self, data: Dataset, supervision: str) -> None:
+        super().__init__(data.data_spec, registry.models.get("gan").defaults)
+        self.supervision = supervision  # type: ignore[misc]
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return x if y is None else x + y.to(x)[:, None, None, None, None] / 100
@@ -319,8 +319,8 @@ class Echo(Game):
 
 def test_reconstructions_of_a_conditional_game_are_told_the_labels(moving):
     real = moving.shown("test").float() / 255
-    for league, gap in (("unlabelled", torch.zeros(48)), ("conditional", moving.labels["test"] / 200)):
-        made = RunEvidence(Echo(moving, league), spec(), Reference(moving)).reconstructions("test")
+    for supervision, gap in (("unlabelled", torch.zeros(48)), ("conditional", moving.labels["test"] / 200)):
+        made = RunInputs(Echo(moving, supervision), spec(), RealData(moving)).reconstructions("test")
         expected = (real + gap[:, None, None, None, None]).clamp(0, 1)
         assert made.shape == real.shape and torch.allclose(made, expected, atol=1e-6)
 
@@ -328,13 +328,13 @@ def test_reconstructions_of_a_conditional_game_are_told_the_labels(moving):
 def test_conv_networks_say_that_they_take_no_sequences(moving):
     model = registry.models.get("gan")
     with pytest.raises(UserError, match=r"gan cannot play on tiny-moving: the conv backbone takes single images"):
-        model.build(moving.facts, model.settings({"kind": "conv"}), 0)
+        model.build(moving.data_spec, model.settings({"kind": "conv"}), 0)
 
 
 def test_frame_prediction_says_that_it_takes_no_images(tiny):
     model = registry.models.get("frame-prediction-mse")
     with pytest.raises(UserError, match="needs sequences of at least 3 frames, got shape \\(1, 8, 8\\)"):
-        model.build(tiny().facts, model.settings(DENSE), 0)
+        model.build(tiny().data_spec, model.settings(DENSE), 0)
 
 
 def test_a_grid_of_sequences_has_one_in_each_row(tmp_path):
@@ -366,13 +366,13 @@ def chairs(root: Path, n: int = 40) -> None:
 def test_frames_are_read_in_the_order_of_their_numbers(tmp_path):
     chairs(tmp_path)
     data = datasets.load(f"frames:{tmp_path}")
-    assert data.facts.shape == (3, 1, 4, 5) and data.facts.classes == 0
+    assert data.data_spec.shape == (3, 1, 4, 5) and data.data_spec.classes == 0
     assert sum(map(len, data.images.values())) == 40 and min(map(len, data.images.values())) >= 1
     every = torch.cat(list(data.images.values()))
     assert every.dtype == torch.uint8 and (every.float().std((2, 3, 4)) == 0).all()
     assert torch.equal(every[:, :, 0, 0, 0].long().diff(dim=1), torch.ones(40, 2, dtype=torch.int64))
     assert sorted(every[:, 0, 0, 0, 0].tolist()) == list(range(0, 200, 5))
-    assert torch.allclose(data.facts.mean, data.images["train"].double().mean(0).float() / 255)
+    assert torch.allclose(data.data_spec.mean, data.images["train"].double().mean(0).float() / 255)
     stays = datasets.load(f"frames:{tmp_path}").images["test"]
     write(tmp_path / "more", ["f1.png", "f2.png", "f3.png"], 3)
     assert {tuple(s.flatten().tolist()) for s in stays} <= {
@@ -385,7 +385,7 @@ def test_frames_in_splits_and_in_colour(tmp_path):
         write(tmp_path / split / f"s{index}", ["a.png", "b.png"], index * 10, "RGB")
     data = datasets.load(f"frames:{tmp_path}")
     assert [len(images) for images in data.images.values()] == [2, 1, 1]
-    assert data.facts.shape == (2, 3, 4, 5)
+    assert data.data_spec.shape == (2, 3, 4, 5)
     assert data.images["test"][0, :, :, 0, 0].tolist() == [[30, 0, 9], [31, 0, 9]]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.game.contract import Facts
+from ganbench.game.contract import DataSpec
 from ganbench.layers.blocks import MinibatchDiscrimination, ReferenceNorm, Spectral
 from ganbench.layers.networks import MLP, Conv
 from ganbench.training.stack import Stack
@@ -144,7 +144,7 @@ def test_the_critic_compares_the_examples_of_its_batch_but_encoder_and_features_
     torch.manual_seed(0)
     critic = networks.make_critic(SHAPE, 2).double()
     found = [module for module in critic.modules() if isinstance(module, MinibatchDiscrimination)]
-    assert len(found) == 1 and networks.critic_mixes and critic(x).shape == (6, 2)
+    assert len(found) == 1 and networks.critic_uses_batch_statistics and critic(x).shape == (6, 2)
     assert found[0].project.weight.shape[0] == 4 * 3 and critic.blocks[-1][-1].weight.shape[1] == (
         found[0].project.weight.shape[1] + 4
     )
@@ -167,7 +167,7 @@ def test_gradient_penalties_refuse_a_critic_that_mixes(name, networks):
     model = registry.models.get(name)
     message = "needs backbone.critic_norm=false and backbone.minibatch_kernels=0"
     with pytest.raises(registry.UserError, match=message):
-        model.build(Facts("tiny", SHAPE, 0, torch.zeros(SHAPE)), model.settings(networks), 0)
+        model.build(DataSpec("tiny", SHAPE, 0, torch.zeros(SHAPE)), model.settings(networks), 0)
 
 
 # ---------------------------------------------------------------- several seeds at once
@@ -182,16 +182,16 @@ def test_seeds_together_are_seeds_alone(kind, norm, tiny):
     settings = model.settings({"kind": kind, **sizes, **options})
 
     def stack(seeds: list[int]) -> Stack:
-        games = [model.build(data.facts, settings, seed).double() for seed in seeds]
+        games = [model.build(data.data_spec, settings, seed).double() for seed in seeds]
         return Stack(games, seeds, data, "sngan", 16, 4, dtype=torch.float64)
 
     together, alone = stack([0, 3]), [stack([0]), stack([3])]
     references = [together.weights(i)["G.reference"] for i in range(2)]
     assert not torch.equal(*references)
     for _ in range(4):
-        together.play_round()
+        together.train_round()
         for one in alone:
-            one.play_round()
+            one.train_round()
     for index, one in enumerate(alone):
         single = one.weights(0)
         for name, value in together.weights(index).items():

@@ -8,7 +8,7 @@ import pytest
 
 from ganbench import datasets, registry
 from ganbench.evaluation.measure import measure
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.real import RealData
 from ganbench.suites.expand import expand
 from ganbench.suites.suite import read_suite
 from ganbench.training.loop import train
@@ -62,7 +62,7 @@ def test_graph_of_the_docs_is_a_model_that_trains_and_clusters(tmp_path: Path) -
             [spec] = specs[model]
             spec = replace(spec, rounds=3, samples=20)
             train([spec], data, tmp_path)
-            rows = measure(spec, spec.folder(tmp_path), Reference(data), ["cluster-accuracy", "critic-accuracy"])
+            rows = measure(spec, spec.folder(tmp_path), RealData(data), ["cluster-accuracy", "critic-accuracy"])
             assert [row.status for row in rows] == ["measured"] * 2, rows
             assert len(rows[1].detail.split(", ")) == len(critics)
     finally:

@@ -152,7 +152,8 @@ def test_different_protocols_get_a_column_and_a_footnote_each() -> None:
 
 def test_each_table_has_its_own_title() -> None:
     rows = [
-        row("a", 1.0, **other) for other in ({}, {"budget": "paper"}, {"dataset": "d2"}, {"league": "labelled"})
+        row("a", 1.0, **other)
+        for other in ({}, {"budget": "paper"}, {"dataset": "d2"}, {"supervision": "labelled"})
     ]
     titles = [title for title, *_ in tables(aggregate(pd.DataFrame(rows)))]
     assert titles == [

@@ -21,7 +21,7 @@ BATCH = 8
 def build(data, name: str = "semi-supervised-gan", seed: int = 0, overrides: dict | None = None) -> Game:
     model = registry.models.get(name)
     settings = model.settings({"kind": "mlp"}, SMALL | (overrides or {}))
-    game = model.build(data.facts, settings, 0).double()
+    game = model.build(data.data_spec, settings, 0).double()
     game.fit(scale(data.images["train"], torch.float64), data.labels["train"], seed)
     return game
 
@@ -30,7 +30,7 @@ def batch(game: Game, data) -> tuple[Tensor, dict[str, Tensor]]:
     like = torch.empty(0, dtype=torch.float64)
     noise = {k: v[0] for k, v in draw(game.noise(), BATCH, [torch.Generator().manual_seed(1)], like).items()}
     noise |= {"y": data.labels["train"][:BATCH]}
-    return scale(data.images["train"][:BATCH], torch.float64), noise | game.share(noise)
+    return scale(data.images["train"][:BATCH], torch.float64), noise | game.precompute(noise)
 
 
 def test_weight_norm_is_that_of_torch_and_survives_vmap():
@@ -178,7 +178,9 @@ def test_a_few_steps_learn_the_labelled_images(tiny):
         drawn = draw(game.noise(), 24, [torch.Generator().manual_seed(step)], like)
         noise = {k: v[0] for k, v in drawn.items()}
         optimiser.zero_grad()
-        game.classifier_loss(scale(data.images["train"][:24], torch.float64), noise | game.share(noise)).backward()
+        game.classifier_loss(
+            scale(data.images["train"][:24], torch.float64), noise | game.precompute(noise)
+        ).backward()
         optimiser.step()
     assert cross_entropy(game.classify(game.labelled_x), game.labelled_y) < 0.2
     assert (game.classify(game.labelled_x).argmax(1) == game.labelled_y).all()
@@ -188,4 +190,4 @@ def test_another_backbone_is_refused(tiny):
     model = registry.models.get("semi-supervised-gan")
     for override in ({"backbone": {"kind": "conv"}}, {"backbone.keep": [0.5]}):
         with pytest.raises(UserError, match="mlp backbone without dropout"):
-            model.build(tiny().facts, model.settings({"kind": "mlp"}, override), 0)
+            model.build(tiny().data_spec, model.settings({"kind": "mlp"}, override), 0)

@@ -12,8 +12,8 @@ from torch import Tensor
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset, stacked_mnist
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.inputs import RunInputs
+from ganbench.evaluation.real import RealData
 from ganbench.metrics.modes import divergence
 from ganbench.metrics.stacked import histogram
 
@@ -23,7 +23,7 @@ NAMES = ("stacked-modes", "stacked-kl", "stacked-modes-metz", "stacked-kl-metz")
 
 @dataclass(eq=False)
 class Seen:
-    """Evidence of what a classifier says of each channel."""
+    """MetricInputs of what a classifier says of each channel."""
 
     logits: Tensor
 
@@ -83,29 +83,29 @@ def test_channel_logits_are_those_of_each_channel_as_a_grey_image() -> None:
     images = torch.rand(7, 3, 28, 28)
     made = []
 
-    class Drawn(RunEvidence):
+    class Drawn(RunInputs):
         def __init__(self) -> None:
             split = (images * 255).byte()
-            self.reference = Reference(Dataset("d", dict.fromkeys(("train", "validation", "test"), split)))
+            self.reference = RealData(Dataset("d", dict.fromkeys(("train", "validation", "test"), split)))
             self._channel_logits = {}
 
         def fake(self, n: int | None = None) -> Tensor:
             made.append(n)
             return images[:n]
 
-    evidence = Drawn()
-    few = evidence.channel_logits(LENET, 4)
-    every = evidence.channel_logits(LENET, 7)
+    metric_inputs = Drawn()
+    few = metric_inputs.channel_logits(LENET, 4)
+    every = metric_inputs.channel_logits(LENET, 7)
     assert every.shape == (7, 3, 10) and every.dtype == torch.float64 and torch.equal(every[:4], few)
     for channel in range(3):
-        alone = evidence.reference.extract(images[:, channel : channel + 1], LENET).logits
+        alone = metric_inputs.reference.extract(images[:, channel : channel + 1], LENET).logits
         assert torch.allclose(every[:, channel], alone, atol=1e-9)
-    evidence.channel_logits(LENET, 5)
+    metric_inputs.channel_logits(LENET, 5)
     assert made == [4, 7]  # what is known is not made again
     with pytest.raises(UserError, match="no logits"):
-        evidence.channel_logits("pixels", 2)
+        metric_inputs.channel_logits("pixels", 2)
     with pytest.raises(UserError, match="for images of shape"):
-        evidence.channel_logits("mlp-digits-v1", 2)
+        metric_inputs.channel_logits("mlp-digits-v1", 2)
 
 
 def test_metrics_ask_for_a_classifier() -> None:
@@ -118,7 +118,7 @@ def test_metrics_ask_for_a_classifier() -> None:
 @pytest.mark.data
 def test_triples_are_made_of_the_digits_of_their_own_split() -> None:
     data, digits = datasets.load("stacked-mnist"), datasets.load("mnist")
-    assert data.classes == 1000 and data.facts.shape == (3, 28, 28)
+    assert data.classes == 1000 and data.data_spec.shape == (3, 28, 28)
     for seed, (split, n) in enumerate((("train", 50_000), ("validation", 10_000), ("test", 26_000))):
         images, labels = data.images[split], data.labels[split]
         assert images.shape == (n, 3, 28, 28) and images.dtype == torch.uint8 and labels.shape == (n,)
@@ -132,7 +132,7 @@ def test_triples_are_made_of_the_digits_of_their_own_split() -> None:
 @pytest.mark.data
 def test_real_test_triples_score_1000_modes_and_a_kl_of_0_024() -> None:
     digits = datasets.load("mnist")
-    seen = Reference(digits).features("test", LENET).logits
+    seen = RealData(digits).features("test", LENET).logits
     assert seen is not None
     # A triple's logits are those of its three digits, so 10,000 passes do instead of 78,000.
     logits = seen[stacked_mnist.triples(10_000, 26_000, 2)]

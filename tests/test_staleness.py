@@ -84,20 +84,20 @@ def test_failed_metric_is_wanted_again(
     tmp_path: Path, data: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ganbench.evaluation.measure import measure
-    from ganbench.evaluation.real import Reference
+    from ganbench.evaluation.real import RealData
 
     monkeypatch.setenv("GANBENCH_INCEPTION", str(tmp_path / "absent.pth"))
     spec = trained(tmp_path, data)[0]
     folder = spec.folder(tmp_path)
     names = ["fid@pixels", "fid@inception-2015"]
-    rows = {row.metric: row for row in measure(spec, folder, Reference(data), names)}
+    rows = {row.metric: row for row in measure(spec, folder, RealData(data), names)}
     assert rows["fid@pixels"].status == "measured" and rows["fid@inception-2015"].status == "failed"
     assert wanted(folder, names) == ["fid@inception-2015"]
 
 
 def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) -> None:
     from ganbench.evaluation.measure import measure
-    from ganbench.evaluation.real import Reference
+    from ganbench.evaluation.real import RealData
 
     plans = [
         expand(SUITE, "quick", ["gan"])["gan"],
@@ -106,7 +106,7 @@ def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) 
     for specs in plans:
         train(specs, data, tmp_path)
         for spec in specs:
-            measure(spec, spec.folder(tmp_path), Reference(data), SUITE.metrics)
+            measure(spec, spec.folder(tmp_path), RealData(data), SUITE.metrics)
     written = publish_rows(SUITE, "quick", tmp_path, tmp_path / "results")
     scores = next(path for path in written if path.parent.name == "scores")
     assert {row.config_hash for row in read_rows(scores)} == {plans[0][0].config_hash}
@@ -118,7 +118,7 @@ def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) 
 
 def test_publish_adds_a_model_to_committed_rows(tmp_path: Path, data: datasets.Dataset) -> None:
     from ganbench.evaluation.measure import measure
-    from ganbench.evaluation.real import Reference
+    from ganbench.evaluation.real import RealData
 
     names = ["real-train", "gan"]
     suite = replace(SUITE, models=tuple(names))
@@ -128,7 +128,7 @@ def test_publish_adds_a_model_to_committed_rows(tmp_path: Path, data: datasets.D
         specs = expand(suite, "quick", [name])[name]
         train(specs, data, out)
         for spec in specs:
-            measure(spec, spec.folder(out), Reference(data), suite.metrics)
+            measure(spec, spec.folder(out), RealData(data), suite.metrics)
         written = publish_rows(suite, "quick", out, tmp_path / "results")
         scores = next(path for path in written if path.parent.name == "scores")
         counts.append([sum(row.model == other for row in read_rows(scores)) for other in names])

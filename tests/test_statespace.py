@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from ganbench import registry
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts
+from ganbench.game.contract import DataSpec
 from ganbench.graphical.game import GraphicalGAN
 from ganbench.graphical.graph import Graph, Node
-from ganbench.graphical.schedule import waves
-from ganbench.graphical.video import FramesAndMore, cube, time_strides
+from ganbench.graphical.schedule import batched_steps
+from ganbench.graphical.video import FrameEncoder, time_strides, trunk_3d
 
 LOCAL, CONDITIONAL = "graphical-gan-statespace", "graphical-gan-statespace-conditional"
 RIVALS = ["3dcnn", "concat-x", "concat-z"]
@@ -27,14 +27,14 @@ SMALL = {"joint": 8, "hidden": 8, "content": 3, "state": 2, "channels": 4, "feat
 CLASSES = 4
 
 
-def facts(*shape: int) -> Facts:
-    return Facts("sequences", shape, CLASSES, torch.full(shape, 0.5))
+def data_spec(*shape: int) -> DataSpec:
+    return DataSpec("sequences", shape, CLASSES, torch.full(shape, 0.5))
 
 
 def play(name: str, frames: int = 4, backbone: Mapping[str, Any] = DENSE, **settings: Any) -> GraphicalGAN:
     """Return a game in float64 on sequences of 8 x 8 frames with two channels."""
     model = registry.models.get(name)
-    made = model.build(facts(frames, 2, 8, 8), model.settings(backbone, SMALL, settings), 3)
+    made = model.build(data_spec(frames, 2, 8, 8), model.settings(backbone, SMALL, settings), 3)
     assert isinstance(made, GraphicalGAN)
     return made.double().eval()
 
@@ -42,7 +42,7 @@ def play(name: str, frames: int = 4, backbone: Mapping[str, Any] = DENSE, **sett
 def noise_of(game: GraphicalGAN, n: int = 5, training: bool = False) -> dict[str, Tensor]:
     laws = {name: law for name, law in game.noise().items() if training or not law.training_only}
     drawn = draw(laws, n, [torch.Generator().manual_seed(7)], torch.empty(0, dtype=torch.float64))
-    labels = {"y": torch.arange(n) % CLASSES} if game.league == "conditional" else {}
+    labels = {"y": torch.arange(n) % CLASSES} if game.supervision == "conditional" else {}
     return {name: value[0] for name, value in drawn.items()} | labels
 
 
@@ -128,7 +128,7 @@ def test_roles_tell_the_ends_of_a_chain_apart():
     )
     *_, middle, last = chain.recognition("both")
     assert (middle.givens, last.givens) == (("a", "c", "z"), ("b", "", "w"))
-    assert [len(wave) for wave in waves((middle, last), tuple("abcxzw"))] == [1, 1]
+    assert [len(wave) for wave in batched_steps((middle, last), tuple("abcxzw"))] == [1, 1]
 
 
 @pytest.mark.parametrize("recognised", ["mean-field", "forward"])
@@ -235,7 +235,7 @@ def test_recognition_reads_what_the_graph_says(name, kind):
 
 
 def test_missing_neighbours_count_as_zeros():
-    net = FramesAndMore(nn.Sequential(nn.Flatten(), nn.Linear(8, 2)), 2, [3, 2], 4)
+    net = FrameEncoder(nn.Sequential(nn.Flatten(), nn.Linear(8, 2)), 2, [3, 2], 4)
     frame, before, after = torch.randn(6, 2, 2, 2), torch.randn(6, 3), torch.zeros(6, 2)
     assert torch.equal(net(before, None, frame), net(before, after, frame))
     assert not torch.equal(net(before, None, frame), net(None, None, frame))
@@ -277,7 +277,7 @@ def test_blind_critics_lose_two_log_two(name):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
     noise = noise_of(game, training=True)
-    noise |= game.share(noise)
+    noise |= game.precompute(noise)
     for loss in (game.critics_loss(data(), noise), game.model_loss(data(), noise)):
         assert loss.item() == pytest.approx(2 * math.log(2), rel=1e-9)
 
@@ -292,7 +292,7 @@ def test_strides_in_time_are_those_of_the_released_code(frames, layers, strides)
 
 @pytest.mark.parametrize("frames", [(4, 1, 64, 64), (16, 1, 64, 64), (31, 3, 64, 64)], ids=str)
 def test_3d_convolutions_end_in_4_by_4_maps(frames):
-    assert cube(frames, 2)(torch.randn(1, *frames)).shape == (1, 16 * 4 * 4)
+    assert trunk_3d(frames, 2)(torch.randn(1, *frames)).shape == (1, 16 * 4 * 4)
 
 
 # ---------------------------------------------------------------- classes
@@ -313,7 +313,7 @@ def test_the_class_is_drawn_told_and_settable():
 def test_real_sequences_are_judged_with_their_classes_and_generated_ones_with_theirs(monkeypatch):
     game = play(CONDITIONAL)
     noise = noise_of(game, 8, training=True)
-    noise |= game.share(noise)
+    noise |= game.precompute(noise)
     seen = {}
     monkeypatch.setattr(game, "judge", lambda side, values, noise: seen.setdefault(side, values))
     game._sides(data(8), noise)
@@ -327,13 +327,13 @@ def test_real_sequences_are_judged_with_their_classes_and_generated_ones_with_th
 def test_images_are_refused(name):
     model = registry.models.get(name)
     with pytest.raises(UserError, match=r"needs sequences of at least 2 frames, got shape \(3, 8, 8\)"):
-        model.build(facts(3, 8, 8), model.settings(DENSE), 0)
+        model.build(data_spec(3, 8, 8), model.settings(DENSE), 0)
 
 
 def test_networks_of_2018_have_the_released_sizes():
     """Li et al. 2018, code: G and O, E1, E2 and the critics on 16 frames of 64 x 64, millions, no classes."""
     model = registry.models.get("graphical-gan-statespace-2018")
-    game = model.build(facts(16, 1, 64, 64), model.settings(DENSE), 0)
+    game = model.build(data_spec(16, 1, 64, 64), model.settings(DENSE), 0)
 
     def size(module: nn.Module) -> float:
         return round(sum(p.numel() for p in module.parameters()) / 1e6, 2)

@@ -73,7 +73,7 @@ def test_shipped_suite_fits_its_extractors() -> None:
     for metric in read_suite("digits").metrics:
         _, extractor = find(metric)
         if extractor:
-            assert registry.extractors.get(extractor).shape in (None, data.facts.shape)
+            assert registry.extractors.get(extractor).shape in (None, data.data_spec.shape)
 
 
 def test_hash_is_golden() -> None:

@@ -116,7 +116,7 @@ def test_interrupted_training_is_straight_training_bit_for_bit(tiny, tmp_path, n
 
 def test_a_checkpoint_is_written_on_the_way(tiny, tmp_path, monkeypatch):
     data, plan = tiny(), specs("gan")
-    play = Stack.play_round
+    play = Stack.train_round
 
     def stop(stack):
         if stack.round == 5:
@@ -124,7 +124,7 @@ def test_a_checkpoint_is_written_on_the_way(tiny, tmp_path, monkeypatch):
         return play(stack)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stack, "play_round", stop)
+        patch.setattr(Stack, "train_round", stop)
         with pytest.raises(KeyboardInterrupt):
             train(plan, data, tmp_path / "broken", checkpoint_seconds=0)
     saved = torch.load(next(p for p in checkpoints(tmp_path) if p.suffix == ".pt"), weights_only=True)
@@ -210,7 +210,7 @@ def test_logged_losses_are_those_of_the_stack(tiny, tmp_path):
     train(plan, data, tmp_path)
     stack = Stack([build(spec, data) for spec in plan], [0, 1], data, "gan", 16, 9)
     for row in range(9):
-        losses = stack.play_round()
+        losses = stack.train_round()
         for index, spec in enumerate(plan):
             for player, loss in losses.items():
                 assert float(log(spec, tmp_path)[row][f"{player}_loss"]) == loss[index].item()
@@ -224,7 +224,7 @@ def test_averaged_weights_are_the_ones_that_are_kept(tiny, tmp_path):
     stack = Stack([build(spec, data) for spec in plan], [0, 1], data, "gan", 16, 9)
     average = {name: value.detach().double() for name, value in stack.state.parameters.items()}
     for _ in range(9):
-        stack.play_round()
+        stack.train_round()
         average = {n: 0.8 * a + 0.2 * stack.state.parameters[n].detach().double() for n, a in average.items()}
     for index, spec in enumerate(plan):
         kept = weights(spec, tmp_path)
@@ -259,14 +259,14 @@ def test_small_dense_networks_are_stacked_and_others_not(tiny):
 
 def poison(monkeypatch: pytest.MonkeyPatch, seed: int, at: int, after: bool, value: float, net: str = "G") -> None:
     """Spoil one number of a seed's weights just before, or just after, it plays round `at`."""
-    play = Stack.play_round
+    play = Stack.train_round
 
     def spoil(stack: Stack) -> None:
         name = next(name for name in stack.state.parameters if name.startswith(net))
         with torch.no_grad():
             stack.state.parameters[name][stack.seeds.index(seed)].view(-1)[0] = value
 
-    def play_round(stack: Stack) -> dict[str, Tensor]:
+    def train_round(stack: Stack) -> dict[str, Tensor]:
         here = seed in stack.seeds and stack.round == at - 1
         if here and not after:
             spoil(stack)
@@ -275,7 +275,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, seed: int, at: int, after: bool, val
             spoil(stack)
         return losses
 
-    monkeypatch.setattr(Stack, "play_round", play_round)
+    monkeypatch.setattr(Stack, "train_round", train_round)
 
 
 @pytest.mark.parametrize("backbone", [DENSE, CONV], ids=["stacked", "one by one"])
@@ -323,7 +323,7 @@ def test_runs_that_have_all_diverged_stop(tiny, tmp_path):
     stack = Stack([build(spec, data) for spec in plan], [0, 1], data, "gan", 16, 1000)
     first: dict[int, int] = {}
     while len(first) < 2:
-        losses = torch.stack(list(stack.play_round().values()))
+        losses = torch.stack(list(stack.train_round().values()))
         for index in range(2):
             if not losses[:, index].isfinite().all():
                 first.setdefault(index, stack.round)
@@ -445,13 +445,13 @@ def test_saved_state_holds_everything(tiny):
     data, plan = tiny(), specs("sngan")
     stack = Stack([build(spec, data) for spec in plan], [0, 1], data, "sngan", 16, 9, ema=0.5)
     for _ in range(2):
-        stack.play_round()
+        stack.train_round()
     assert any(name.endswith(".u") for name in stack.state.buffers)
     other = Stack([build(spec, data) for spec in plan], [0, 1], data, "sngan", 16, 9, ema=0.5)
     other.restore(deepcopy(stack.saved()))
     assert other.round == 2 and other.position == stack.position
     for _ in range(3):
-        one, two = stack.play_round(), other.play_round()
+        one, two = stack.train_round(), other.train_round()
         assert all(torch.equal(one[player], two[player]) for player in one)
     assert all(
         torch.equal(a, b) for a, b in zip(stack.weights(1).values(), other.weights(1).values(), strict=True)

@@ -12,11 +12,11 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
 from ganbench.errors import UserError
-from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.contract import Config, DataSpec, Game
 from ganbench.game.players import SGD, Player
 from ganbench.records import NonNegative
 from ganbench.training.stack import Stack
-from ganbench.training.step import Turn
+from ganbench.training.step import TrainStep
 
 DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none"}
 SPLITS = ("train", "validation", "test")
@@ -33,7 +33,7 @@ def vectors() -> Dataset:
 def gan(data: Dataset, seeds: int = 1, **settings: object) -> Stack:
     model = registry.models.get("gan")
     typed = model.settings(DENSE, {"latent": 3, "generator.optimiser": {"kind": "sgd", "lr": 1.0}}, settings)
-    games = [model.build(data.facts, typed, seed) for seed in range(seeds)]
+    games = [model.build(data.data_spec, typed, seed) for seed in range(seeds)]
     return Stack(games, range(seeds), data, "gan", 8, 10, dtype=torch.float64)
 
 
@@ -41,14 +41,14 @@ def gan(data: Dataset, seeds: int = 1, **settings: object) -> Stack:
 
 
 def test_vectors_are_played_as_they_are(vectors: Dataset) -> None:
-    assert vectors.facts.shape == (2,) and not vectors.facts.bounded
-    assert torch.allclose(vectors.facts.mean, vectors.images["train"].mean(0))
+    assert vectors.data_spec.shape == (2,) and not vectors.data_spec.bounded
+    assert torch.allclose(vectors.data_spec.mean, vectors.images["train"].mean(0))
     stack = gan(vectors, seeds=2)
     stack.batches.seek(0)
     x, labels = stack.batches.get(torch.float64)
     assert x.shape == (2, 8, 2) and x.abs().max() > 5 and labels == {}
     assert all(row.tolist() in vectors.images["train"].tolist() for row in x[0])
-    stack.play_round()
+    stack.train_round()
     game = stack.game
     game.load_state_dict(stack.weights(0))
     with torch.no_grad():
@@ -59,10 +59,10 @@ def test_vectors_are_played_as_they_are(vectors: Dataset) -> None:
 class Watcher(Game):
     """Loses its distance to the label of x, so that the loss tells whether labels and vectors belong together."""
 
-    league = "labelled"
+    supervision = "labelled"
     players = (Player("watcher", nets=("a",), optimiser=SGD(0.0001)),)
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.a = nn.Parameter(torch.zeros(()))
         self.register_buffer("kept", torch.zeros(2))
@@ -77,22 +77,22 @@ class Watcher(Game):
         assert labels is not None
         self.kept = images[labels == seed % 40][0]
 
-    def watcher_loss(self, x: Tensor, noise) -> Tensor:
+    def watcher_loss(self, x: Tensor, batch) -> Tensor:
         own = (x[:, 0] + 50) / 6
-        return (own - noise["y"]).abs().sum() + 0 * self.a + (self.kept * 0).sum()
+        return (own - batch["y"]).abs().sum() + 0 * self.a + (self.kept * 0).sum()
 
 
 def test_labels_come_with_their_vectors(vectors: Dataset) -> None:
-    stack = Stack([Watcher(vectors.facts) for _ in range(2)], [0, 1], vectors, "watcher", 8, 10)
+    stack = Stack([Watcher(vectors.data_spec) for _ in range(2)], [0, 1], vectors, "watcher", 8, 10)
     for _ in range(7):
-        assert stack.play_round()["watcher"].abs().max() < 1e-5
+        assert stack.train_round()["watcher"].abs().max() < 1e-5
     assert stack.batches.get(torch.float32)[1]["y"].unique().numel() > 4
 
 
 def test_a_game_of_labels_says_that_there_are_none(vectors: Dataset) -> None:
     blind = replace(vectors, labels={}, classes=0)
     with pytest.raises(UserError, match="labels, which rows does not have"):
-        Stack([Watcher(blind.facts)], [0], blind, "blind", 8, 10)
+        Stack([Watcher(blind.data_spec)], [0], blind, "blind", 8, 10)
 
 
 # ---------------------------------------------------------------- instance noise
@@ -109,7 +109,7 @@ def test_instance_noise_falls_linearly_on_both_sides(vectors: Dataset) -> None:
     for left in (1.0, 0.25, 0.0):
         clock = torch.tensor([1.0, left, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64)
         noise = z | {"instance_real": real, "instance_fake": fake}
-        losses = Turn(noisy.game, noisy.game.players)(noisy.state, x, noise, clock)
+        losses = TrainStep(noisy.game, noisy.game.players)(noisy.state, x, noise, clock)
         with torch.no_grad():
             made = game.sample({"z": z["z"][0]}) + 2 * left * fake[0]
             expected = game.discriminator_loss(x[0] + 2 * left * real[0], {"fake": made})
@@ -122,7 +122,7 @@ def test_instance_noise_ends_at_a_round_before_nothing(vectors: Dataset) -> None
     stack = gan(vectors, instance_noise=1.0)
     left = []
     for _ in range(10):
-        stack.play_round()
+        stack.train_round()
         left.append(round(stack._clock[1].item(), 12))
     assert left == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
 
@@ -134,14 +134,14 @@ def test_feature_matching_takes_its_share_of_the_loss(vectors: Dataset) -> None:
     losses = {}
     for share in (0.0, 0.25, 0.999999):
         stack = gan(vectors, **{"generator.feature_matching": share})
-        losses[share] = stack.play_round()["generator"].item()
+        losses[share] = stack.train_round()["generator"].item()
     assert losses[0.25] == pytest.approx(0.75 * losses[0.0] + 0.25 * losses[0.999999], rel=1e-5)
     stack = gan(vectors, **{"generator.feature_matching": 0.999999, "discriminator.optimiser.lr": 1e-30})
     game = stack.game
     weights = stack.weights(0)
     stack.batches.seek(0)
     x = stack.batches.get(torch.float64)[0][0]
-    found = stack.play_round()["generator"].item()
+    found = stack.train_round()["generator"].item()
     game.load_state_dict(weights)
     z = torch.empty(8, 3, dtype=torch.float64).normal_(generator=_noise_of("rows", "gan", 0))
     with torch.no_grad():
@@ -157,7 +157,7 @@ def _noise_of(*stream: str | int) -> torch.Generator:
 
 def test_feature_matching_without_a_critic_is_an_error(vectors: Dataset) -> None:
     with pytest.raises(UserError, match="feature_matching of discriminator needs a critic"):
-        gan(vectors, **{"discriminator.feature_matching": 0.5}).play_round()
+        gan(vectors, **{"discriminator.feature_matching": 0.5}).train_round()
 
 
 # ---------------------------------------------------------------- historical averaging
@@ -172,7 +172,7 @@ class Weight(Config):
 class Orbit(Game):
     """The authors' toy: value (f(x) - 1)(y - 1) with f(x) = x below 0 and x^2 above. Salimans et al. 2016, 3.3."""
 
-    def __init__(self, data: Facts, config: Weight = Weight(simultaneous=True)) -> None:
+    def __init__(self, data: DataSpec, config: Weight = Weight(simultaneous=True)) -> None:
         super().__init__(data, config)
         self.players = tuple(
             Player(name, nets=(net,), optimiser=SGD(0.05), historical_averaging=config.weight)
@@ -189,19 +189,19 @@ class Orbit(Game):
     def value(self) -> Tensor:
         return (torch.where(self.x < 0, self.x, self.x**2) - 1) * (self.y - 1)
 
-    def least_loss(self, x, noise):
+    def least_loss(self, x, batch):
         return self.value()
 
-    def most_loss(self, x, noise):
+    def most_loss(self, x, batch):
         return -self.value()
 
 
 def orbit(data: Dataset, weight: float, rounds: int) -> list[tuple[float, float]]:
-    games = [Orbit(data.facts, Weight(simultaneous=True, weight=weight))]
+    games = [Orbit(data.data_spec, Weight(simultaneous=True, weight=weight))]
     stack = Stack(games, [0], data, "orbit", 8, rounds, dtype=torch.float64)
     path = []
     for _ in range(rounds):
-        stack.play_round()
+        stack.train_round()
         path.append((stack.weights(0)["x"].item(), stack.weights(0)["y"].item()))
     return path
 
@@ -237,14 +237,14 @@ def test_historical_averaging_ends_the_orbit(vectors: Dataset) -> None:
 )
 def test_an_option_that_means_nothing_for_a_game_is_refused(vectors, model, settings, message) -> None:
     registered = registry.models.get(model)
-    game = registered.build(vectors.facts, registered.settings(DENSE, settings), 0)
+    game = registered.build(vectors.data_spec, registered.settings(DENSE, settings), 0)
     with pytest.raises(UserError, match=message):
-        Stack([game], [0], vectors, model, 8, 10).play_round()
+        Stack([game], [0], vectors, model, 8, 10).train_round()
 
 
 def test_pure_feature_matching_leaves_the_cost_out(vectors: Dataset) -> None:
     nearly, pure = (
-        gan(vectors, **{"generator.feature_matching": share}).play_round()["generator"].item()
+        gan(vectors, **{"generator.feature_matching": share}).train_round()["generator"].item()
         for share in (1 - 1e-9, 1.0)
     )
     assert pure == pytest.approx(nearly, rel=1e-6)

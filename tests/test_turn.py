@@ -16,14 +16,14 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
 from ganbench.errors import UserError
-from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.contract import Config, DataSpec, Game
 from ganbench.game.players import SGD, Adam, Player, RMSprop
 from ganbench.precision import float32_arithmetic
 from ganbench.training import engines, optimisers
 from ganbench.training.batches import scale
 from ganbench.training.engines import choose_engine
 from ganbench.training.stack import Stack, labels_for
-from ganbench.training.step import note_bad, turns
+from ganbench.training.step import note_nonfinite, steps_of_round
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}
@@ -51,7 +51,7 @@ def stack(
         shrunk |= {"backbone.width": 4, "backbone.layers": min(3, pinned["backbone"]["layers"])}
     if "2014" in name or "supervised" in name:
         shrunk |= {"backbone.generator": [12], "backbone.critic": [10]}
-    games = [model.build(data.facts, model.settings(backbone, shrunk), seed) for seed in seeds]
+    games = [model.build(data.data_spec, model.settings(backbone, shrunk), seed) for seed in seeds]
     for game in games:
         game.fit(scale(data.images["train"], dtype), labels_for(game, data), 0)
     return Stack(games, seeds, data, name, BATCH, ROUNDS, dtype=dtype, **options)
@@ -60,7 +60,7 @@ def stack(
 def play(stack: Stack, rounds: int = ROUNDS) -> list[dict[str, Tensor]]:
     """Play some rounds and return the evaluated weights of every seed."""
     for _ in range(rounds):
-        stack.play_round()
+        stack.train_round()
     return [stack.weights(index) for index in range(len(stack.seeds))]
 
 
@@ -209,7 +209,7 @@ def test_tensorfloat_is_off_unless_declared():
 
 
 def names(players: Sequence[Player], round_: int = 0, simultaneous: bool = False) -> list[str]:
-    return ["+".join(p.name for p in turn) for turn in turns(players, round_, simultaneous)]
+    return ["+".join(p.name for p in turn) for turn in steps_of_round(players, round_, simultaneous)]
 
 
 def test_a_player_begins_on_the_draw_at_which_the_one_before_ended():
@@ -232,7 +232,7 @@ class Counting(Game):
         Player("third", nets=("c",), optimiser=SGD(0.1)),
     )
 
-    def __init__(self, data: Facts, config: Config = Config()) -> None:
+    def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.a, self.b, self.c = (nn.Parameter(torch.tensor(1.0)) for _ in range(3))
         self.made = 0
@@ -243,28 +243,28 @@ class Counting(Game):
     def sample(self, noise):
         raise NotImplementedError
 
-    def share(self, noise):
+    def precompute(self, batch):
         self.made += 1
-        return {"fake": self.c * noise["z"]}
+        return {"fake": self.c * batch["z"]}
 
-    def first_loss(self, x, noise):
-        return self.a * noise["fake"].detach().mean()
+    def first_loss(self, x, batch):
+        return self.a * batch["fake"].detach().mean()
 
-    def second_loss(self, x, noise):
-        return (self.b * noise["z"]).mean()
+    def second_loss(self, x, batch):
+        return (self.b * batch["z"]).mean()
 
-    def third_loss(self, x, noise):
-        return noise["fake"].square().mean() + self.a.detach() * self.c
+    def third_loss(self, x, batch):
+        return batch["fake"].square().mean() + self.a.detach() * self.c
 
 
 def test_what_is_shared_is_made_once_per_turn_and_carries_gradients(tiny):
     data = tiny()
-    game = Counting(data.facts)
+    game = Counting(data.data_spec)
     played = Stack([game], [0], data, "counting", 4, 9, dtype=torch.float64)
-    played.play_round()
+    played.train_round()
     assert game.made == 1
     weights = played.weights(0)
-    again = Stack([Counting(data.facts)], [0], data, "counting", 4, 9, dtype=torch.float64)
+    again = Stack([Counting(data.data_spec)], [0], data, "counting", 4, 9, dtype=torch.float64)
     z = torch.empty(4, dtype=torch.float64).normal_(generator=again.generators[0])
     assert weights["a"].item() == pytest.approx(1 - 0.1 * z.mean().item(), rel=1e-12)
     # the third player sees the first one's new a, and the gradient of the shared fake
@@ -310,7 +310,9 @@ def test_optimisers_take_the_steps_of_torch(rule, reference: Callable[[list[Tens
 
 
 def test_first_bad_round_is_kept():
-    first_bad = torch.tensor([-1, -1, -1])
-    note_bad(first_bad, [torch.tensor([0.0, float("nan"), 1.0])], 3)
-    note_bad(first_bad, [torch.zeros(3), torch.tensor([[float("inf")], [0.0], [0.0]])], torch.tensor(5))
-    assert first_bad.tolist() == [5, 3, -1]
+    first_nonfinite = torch.tensor([-1, -1, -1])
+    note_nonfinite(first_nonfinite, [torch.tensor([0.0, float("nan"), 1.0])], 3)
+    note_nonfinite(
+        first_nonfinite, [torch.zeros(3), torch.tensor([[float("inf")], [0.0], [0.0]])], torch.tensor(5)
+    )
+    assert first_nonfinite.tolist() == [5, 3, -1]

@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from ganbench import datasets, registry
-from ganbench.distributions.known import Truth
+from ganbench.distributions.known import KnownDistribution
 from ganbench.errors import UserError
 from ganbench.metrics import two_sample
 from ganbench.metrics.two_sample import (
@@ -35,11 +35,11 @@ def normal(seed: int, *shape: int) -> Tensor:
 
 @dataclass(eq=False)
 class Samples:
-    """Evidence of generated and test samples and perhaps a law."""
+    """MetricInputs of generated and test samples and perhaps a law."""
 
     generated: Tensor
     test: Tensor
-    truth: Truth | None = None
+    truth: KnownDistribution | None = None
 
     @property
     def samples(self) -> int:
@@ -53,8 +53,8 @@ class Samples:
         return self.test[:n]
 
 
-def compute(name: str, evidence: Samples):
-    return registry.metrics.get(name).compute(evidence, "")
+def compute(name: str, inputs: Samples):
+    return registry.metrics.get(name).compute(inputs, "")
 
 
 def test_mmd_is_the_sum_over_pairs() -> None:
@@ -124,17 +124,17 @@ def test_w1_is_exact_in_one_dimension_and_for_shifts() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_protocols_name_counts_and_give_the_same_again(name: str) -> None:
-    evidence = Samples(normal(0, 3000, 2).float(), normal(1, 2500, 2).float())
+    inputs = Samples(normal(0, 3000, 2).float(), normal(1, 2500, 2).float())
     start = time.perf_counter()
-    score = compute(name, evidence)
+    score = compute(name, inputs)
     assert time.perf_counter() - start < 30  # about 3 seconds at most on an idle core
     n = {"mmd": 2000, "mmd-p": 2000, "w1": 500, "w1-p": 250}[name]
     assert score.n == n and f"first {n} generated and first {n} test samples" in score.protocol
-    assert "float64" in score.protocol and compute(name, evidence) == pytest.approx(score, nan_ok=True)
+    assert "float64" in score.protocol and compute(name, inputs) == pytest.approx(score, nan_ok=True)
     if name.endswith("-p"):
         assert 0 < score.value <= 1 and "permutations" in score.protocol
     else:
-        far = Samples(evidence.generated + 1, evidence.test)
+        far = Samples(inputs.generated + 1, inputs.test)
         assert compute(name, far).value > score.value
 
 
@@ -152,7 +152,7 @@ def test_images_are_compared_pixel_by_pixel() -> None:
 
 
 def test_log_density_of_true_samples_is_minus_the_entropy_and_rewards_collapse() -> None:
-    law = datasets.load("ring").truth
+    law = datasets.load("ring").distribution
     score = compute("log-density", Samples(law.sample(10_000, 0), torch.zeros(1, 2), law))
     entropy = math.log(8) + 1 + math.log(2 * math.pi * 0.01**2)
     assert score.value == pytest.approx(-entropy, abs=4 * score.std_error) and score.n == 10_000
@@ -162,7 +162,7 @@ def test_log_density_of_true_samples_is_minus_the_entropy_and_rewards_collapse()
 
 
 def test_samples_where_the_law_has_no_mass_are_told() -> None:
-    law = datasets.load("implicit-exp").truth
+    law = datasets.load("implicit-exp").distribution
     score = compute("log-density", Samples(torch.tensor([[-1.0], [1.0], [2.0]]), torch.zeros(1, 1), law))
     assert math.isnan(score.value) and score.detail.startswith("minus infinity: 1 of 3 samples")
 

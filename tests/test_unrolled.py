@@ -15,7 +15,7 @@ from ganbench.game.players import SGD, Adam, RMSprop
 from ganbench.losses.adversarial import gan_discriminator, gan_generator_nonsaturating
 from ganbench.training import optimisers
 from ganbench.training.stack import Stack
-from ganbench.training.step import Turn
+from ganbench.training.step import TrainStep
 
 DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none", "critic_activation": "tanh"}
 FOREIGN = {"latent": 5, "generator.optimiser": {"kind": "sgd", "lr": 1.0}}  # a step then is minus the gradient
@@ -33,9 +33,9 @@ def started(model: str, data: Dataset, rounds: int = 3, **settings: object) -> S
     """Return a stack of one seed after some rounds, so that Adam has a past."""
     registered = registry.models.get(model)
     typed = registered.settings(DENSE, FOREIGN, settings)
-    stack = Stack([registered.build(data.facts, typed, 0)], [0], data, model, 16, 50, dtype=torch.float64)
+    stack = Stack([registered.build(data.data_spec, typed, 0)], [0], data, model, 16, 50, dtype=torch.float64)
     for _ in range(rounds):
-        stack.play_round()
+        stack.train_round()
     return stack
 
 
@@ -50,7 +50,7 @@ def gradient(stack: Stack) -> dict[str, Tensor]:
     x, noise = draw(stack)
     before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
     clock = torch.tensor([1.0, 1.0, 1e-2, 0.0, 1.0, 0.0], dtype=torch.float64)
-    Turn(stack.game, stack.game.players[1:])(stack.state, x, noise, clock)
+    TrainStep(stack.game, stack.game.players[1:])(stack.state, x, noise, clock)
     after = stack.state.parameters
     assert all(torch.equal(after[n], before[n]) for n in after if n.startswith("D."))
     return {n: (before[n] - after[n]).detach() for n in after if n.startswith("G.")}
@@ -118,9 +118,9 @@ def test_critics_that_keep_statistics_can_be_foreseen(seeds: int, points: Datase
         typed = registered.settings(
             DENSE, {"latent": 5, "generator.unroll": unroll, "generator.optimiser.lr": 1e-30}
         )
-        games = [registered.build(points.facts, typed, seed) for seed in range(seeds)]
+        games = [registered.build(points.data_spec, typed, seed) for seed in range(seeds)]
         stack = Stack(games, range(seeds), points, "sngan", 16, 50, dtype=torch.float64)
-        stack.play_round()
+        stack.train_round()
         ends.append(stack.weights(0))
     weights = [name for name in ends[0] if name.startswith("D.") and not name.endswith("u")]
     assert weights and any(name.endswith("u") for name in ends[0])
@@ -158,7 +158,7 @@ def test_a_parameter_without_gradient_does_not_spoil_the_future() -> None:
 def test_the_released_configuration_is_that_of_the_notebook(points: Dataset) -> None:
     registered = registry.models.get("unrolled-2017")
     settings = registered.settings({"kind": "mlp"})
-    game = registered.build(points.facts, settings, 0)
+    game = registered.build(points.data_spec, settings, 0)
     rates = {player.name: (player.optimiser.lr, player.optimiser.betas, player.unroll) for player in game.players}
     assert rates == {"discriminator": (1e-4, (0.5, 0.999), 0), "generator": (1e-3, (0.5, 0.999), 5)}
     assert game.config.latent == 256 and game.config.saturating and game.config.simultaneous

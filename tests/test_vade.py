@@ -14,7 +14,7 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Facts, Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.training.batches import scale
 from ganbench.training.stack import Stack
 
@@ -26,8 +26,8 @@ def build(
     name: str = "vade", shape: tuple[int, ...] = (1, 4, 4), backbone: dict = LINEAR, **settings: object
 ) -> Game:
     model = registry.models.get(name)
-    facts = Facts("made", shape, 0, torch.full(shape, 0.5))
-    return model.build(facts, model.settings(backbone, settings), 3).double()
+    data_spec = DataSpec("made", shape, 0, torch.full(shape, 0.5))
+    return model.build(data_spec, model.settings(backbone, settings), 3).double()
 
 
 def spread(game: Game) -> Game:
@@ -183,7 +183,7 @@ def test_known_clusters_are_found_and_kept(blobs):
     assert drawn - known < 0.3 * (blind - known)
     stack = Stack([game.train() for game in games], [1, 2], blobs, "vade", 50, 100)
     for _ in range(100):
-        stack.play_round()
+        stack.train_round()
     for index, game in enumerate(games):
         game.load_state_dict(stack.weights(index))
         assert accuracy(game, blobs) == 1.0

@@ -15,9 +15,9 @@ from ganbench.datasets import Dataset
 from ganbench.datasets.moving import DIGITS, MNIST
 from ganbench.distributions.moving import Moving
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.inputs import RunInputs
 from ganbench.evaluation.measure import find
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.real import RealData
 from ganbench.features import extract
 from ganbench.game.contract import Game
 from ganbench.metrics import Score
@@ -54,7 +54,7 @@ class Given(Game):
     """Gives what it holds, whatever the noise; without a name, so that it is not registered."""
 
     def __init__(self, data: Dataset, made: Tensor, guesses: Callable[[Tensor], Tensor] | None = None) -> None:
-        super().__init__(data.facts, registry.models.get("gan").defaults)
+        super().__init__(data.data_spec, registry.models.get("gan").defaults)
         self.made, self.guesses = made * 2 - 1, guesses
 
     def noise(self) -> dict[str, object]:  # type: ignore[override]
@@ -65,8 +65,8 @@ class Given(Game):
         return self.guesses(x)
 
 
-class Told(RunEvidence):
-    """Evidence whose generated sequences are given."""
+class Told(RunInputs):
+    """MetricInputs whose generated sequences are given."""
 
     def fake(self, n: int | None = None) -> Tensor:
         return (self.game.made[:n] + 1) / 2  # type: ignore[union-attr, index, operator]
@@ -81,7 +81,7 @@ def score(metric: str, data: Dataset, made: Tensor, **options: Callable[[Tensor]
     settings = registry.models.get("gan").settings(DENSE)
     spec = RunSpec("test", 1, "tiny", data.name, "gan", settings, 0, rounds=1, batch=1, ema=0.0, samples=len(made))
     found, extractor = find(metric)
-    return found.compute(Told(Given(data, made, **options), spec, Reference(data)), extractor)
+    return found.compute(Told(Given(data, made, **options), spec, RealData(data)), extractor)
 
 
 # ---------------------------------------------------------------- where and what
@@ -318,23 +318,26 @@ def test_evidence_of_sequences_is_the_same_in_parts_and_capped(moving):
     model = registry.models.get("frame-prediction-mse")
     images, labels = ({**part, "test": part["train"]} for part in (moving.images, moving.labels))
     data = replace(moving, images=images, labels=labels)
-    game = model.build(data.facts, model.settings(DENSE), 0).eval()
+    game = model.build(data.data_spec, model.settings(DENSE), 0).eval()
     game.fit(data.shown("train", 9).float() / 127.5 - 1, None, 0)
     spec = RunSpec(
         "t", 1, "t", data.name, model.name, model.settings(DENSE), 0, rounds=1, batch=1, ema=0.0, samples=60
     )
-    evidence = RunEvidence(game, spec, Reference(data))
+    metric_inputs = RunInputs(game, spec, RealData(data))
     sizes: list[int] = []
     plain = game.sample
     game.sample = lambda noise: sizes.append(len(noise["place"])) or plain(noise)  # type: ignore[method-assign]
-    fake = evidence.fake()
+    fake = metric_inputs.fake()
     assert fake.shape == (60, 8, 1, 16, 16) and 0 <= fake.min() and fake.max() <= 1 and set(sizes) == {125}
-    assert len(evidence.real("test")) == len(evidence.labels("test")) == 1000 and len(data.images["test"]) == 1197
-    assert evidence.predictions("test").shape == (1000, 7, 1, 16, 16)
-    long = evidence.extrapolations(12, 30)
-    assert long.shape == (12, 30, 1, 16, 16) and torch.equal(long[:5], evidence.extrapolations(5, 30))
+    assert (
+        len(metric_inputs.real("test")) == len(metric_inputs.labels("test")) == 1000
+        and len(data.images["test"]) == 1197
+    )
+    assert metric_inputs.predictions("test").shape == (1000, 7, 1, 16, 16)
+    long = metric_inputs.extrapolations(12, 30)
+    assert long.shape == (12, 30, 1, 16, 16) and torch.equal(long[:5], metric_inputs.extrapolations(5, 30))
     with pytest.raises(UserError, match="at most 1000"):
-        evidence.extrapolations(1001, 30)
+        metric_inputs.extrapolations(1001, 30)
 
 
 def test_what_goes_on_from_given_frames_has_a_suite_of_its_own():

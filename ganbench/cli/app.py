@@ -32,7 +32,7 @@ app = typer.Typer(
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
 )
 
-for command in (results.leaderboard, results.publish, results.picture):
+for command in (results.leaderboard, results.publish, results.plot):
     app.command()(command)
 
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
@@ -102,17 +102,17 @@ def run(
         raise UserError(f"--workers must be at least 1, got {workers}")
     check_writable(out)
 
-    from ganbench.cli.progress import work_off
+    from ganbench.cli.progress import run_with_progress
     from ganbench.evaluation.measure import find
-    from ganbench.execution.jobs import Work, check, choose_device
+    from ganbench.execution.jobs import Job, check, choose_device
     from ganbench.training.engines import choose_engine
 
     for name in chosen.metrics:
         find(name)
     place = choose_device(device)
     form = choose_engine(engine, place)
-    works = [
-        Work(
+    jobs = [
+        Job(
             tuple(specs),
             chosen.metrics,
             out,
@@ -125,11 +125,11 @@ def run(
         )
         for specs in groups
     ]
-    outcomes = work_off(works, workers, out)
+    outcomes = run_with_progress(jobs, workers, out)
     failed = {outcome.model for outcome in outcomes if outcome.error}
-    show(rows_of(spec.folder(out) for work in works if work.model not in failed for spec in work.specs), "rich")
+    show(rows_of(spec.folder(out) for job in jobs if job.model not in failed for spec in job.specs), "rich")
     folder = out / chosen.name
-    pictures = f"{folder}/*/*/samples.png" if any(folder.glob("*/*/samples.png")) else f"ganbench picture {folder}"
+    pictures = f"{folder}/*/*/samples.png" if any(folder.glob("*/*/samples.png")) else f"ganbench plot {folder}"
     print(f"score rows: {folder}/*/*/scores.csv   pictures: {pictures}   losses: .../log.csv")
     check(outcomes)
 
@@ -147,7 +147,7 @@ def measure(
     """Measure finished runs again, or with new metrics, without training."""
     from ganbench.cli.progress import display
     from ganbench.evaluation.measure import find
-    from ganbench.execution.jobs import Work, check, choose_device, execute
+    from ganbench.execution.jobs import Job, check, choose_device, run_jobs
     from ganbench.suites.spec import read_spec
     from ganbench.suites.suite import read_suite, suite_names
 
@@ -157,7 +157,7 @@ def measure(
     for name in wanted:
         find(name)
     place = choose_device(device)
-    works = []
+    jobs = []
     for folder in folders:
         spec = read_spec(folder)
         if not wanted and spec.suite not in suite_names():
@@ -166,11 +166,9 @@ def measure(
         out = folder.parent.parent.parent
         if spec.folder(out) != folder:
             raise UserError(f"'{folder}' does not have the name of its specification; was it moved or edited?")
-        works.append(
-            Work((spec,), tuple(names), out, place, data_root, not no_download, tuple(plugin), again=True)
-        )
-    with display(works) as tell:
-        outcomes = execute(works, 1, tell)
+        jobs.append(Job((spec,), tuple(names), out, place, data_root, not no_download, tuple(plugin), again=True))
+    with display(jobs) as tell:
+        outcomes = run_jobs(jobs, 1, tell)
     print(f"measured {sum(outcome.measured for outcome in outcomes)} runs")
     fine = (folder for folder, outcome in zip(folders, outcomes, strict=True) if not outcome.error)
     show(rows_of(fine), "rich")

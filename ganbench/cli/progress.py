@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ganbench.execution.jobs import Outcome, Tell, Work, execute
+from ganbench.execution.jobs import Job, Outcome, Tell, run_jobs
 
 
 @contextmanager
-def display(works: Sequence[Work]) -> Iterator[Tell]:
+def display(jobs: Sequence[Job]) -> Iterator[Tell]:
     """Yield the callback of `ganbench.execution.jobs.execute` that shows rounds, images/s and the time left."""
     columns = (
         TextColumn("{task.description:<38}"),
@@ -26,9 +26,9 @@ def display(works: Sequence[Work]) -> Iterator[Tell]:
     terminal = console.is_terminal
     progress = Progress(*columns, console=console, transient=True)
     with progress if terminal else nullcontext():  # rich before 15 ends even a disabled display with a blank line
-        total = sum(len(work.untrained()) + len(work.unmeasured()) for work in works)
+        total = sum(len(job.untrained()) + len(job.unmeasured()) for job in jobs)
         overall = progress.add_task("runs to train and to measure", total=total, speed="")
-        rounds = {work.model: len(work.untrained()) * work.specs[0].rounds for work in works}
+        rounds = {job.model: len(job.untrained()) * job.specs[0].rounds for job in jobs}
         bars = {}
 
         def tell(model: str, stage: str, done: int, speed: float) -> None:
@@ -47,17 +47,17 @@ def display(works: Sequence[Work]) -> Iterator[Tell]:
         yield tell
 
 
-def work_off(works: Sequence[Work], workers: int, out: Path) -> list[Outcome]:
+def run_with_progress(jobs: Sequence[Job], workers: int, out: Path) -> list[Outcome]:
     """Do what is left of the work, say what was done and return what became of it."""
-    todo = [work for work in works if work.untrained() or work.unmeasured()]
-    runs = sum(len(work.specs) for work in works)
+    todo = [job for job in jobs if job.untrained() or job.unmeasured()]
+    runs = sum(len(job.specs) for job in jobs)
     if not todo:
         print(f"nothing to train or measure: all {runs} runs are finished in {out}")
         return []
-    if not any(work.untrained() for work in works):
+    if not any(job.untrained() for job in jobs):
         print(f"nothing to train: all {runs} runs are trained in {out}")
     with display(todo) as tell:
-        outcomes = execute(todo, workers, tell)
+        outcomes = run_jobs(todo, workers, tell)
     trained = sum(outcome.trained for outcome in outcomes)
     measured = sum(outcome.measured for outcome in outcomes)
     print(f"trained {trained} of {runs} runs, measured {measured}")

@@ -1,4 +1,4 @@
-"""Commands that look at what runs left behind: leaderboards, results to commit, pictures."""
+"""Commands that look at what runs left behind: leaderboards, results to commit, plots."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def publish(
         print(path)
 
 
-def picture(
+def plot(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
     kind: Annotated[
         str, typer.Option(help="training, curves, clusters, traversal, ...; default all that a run has")
@@ -122,13 +122,13 @@ def picture(
 ) -> None:
     """Draw runs: what they learned, on images and sequences; how they went, on 1-D and 2-D data of known law."""
     from ganbench.plotting.curves import draw_curves
-    from ganbench.plotting.kinds import KINDS, draw_gallery, draw_run, first_seeds, read_run, reference
-    from ganbench.plotting.trajectory import draw_course, draw_figure, read_course
+    from ganbench.plotting.kinds import KINDS, draw_kind, draw_run, first_seeds, read_run, real_data
+    from ganbench.plotting.trajectory import draw_figure, draw_trajectory, read_trajectory
     from ganbench.suites.spec import read_spec
 
     load_plugins(plugin)
     if kind not in ("", "training", "curves", *KINDS):
-        raise registry.suggest("kind of picture", kind, ["training", "curves", *KINDS])
+        raise registry.suggest("kind of plot", kind, ["training", "curves", *KINDS])
     if (kind == "curves") != bool(metric) or (metric and out is None):
         raise UserError("--kind curves needs --metric and --out, and only it takes a metric")
     specs = {folder: read_spec(folder) for folder in run_folders(runs)}
@@ -141,23 +141,23 @@ def picture(
 
     if kind == "curves" and out is not None:
         draw_curves(
-            [(folder, specs[folder], reference(specs[folder].dataset, *source)) for folder in folders], metric, out
+            [(folder, specs[folder], real_data(specs[folder].dataset, *source)) for folder in folders], metric, out
         )
         print(out)
         return
 
     def kind_of(folder: Path) -> str:
-        vectors = len(reference(specs[folder].dataset, *source).data.facts.shape) == 1
+        vectors = len(real_data(specs[folder].dataset, *source).data.data_spec.shape) == 1
         return kind or ("training" if vectors else "")
 
     if out is not None:
         [chosen, *others] = {kind_of(folder) for folder in folders}
         if others or not chosen:
-            raise UserError(f"--out is for one kind of picture; give --kind, one of {', '.join(KINDS)}")
+            raise UserError(f"--out is for one kind of plot; give --kind, one of {', '.join(KINDS)}")
         if chosen == "training":
-            draw_figure([read_course(folder, *source) for folder in folders], out)
+            draw_figure([read_trajectory(folder, *source) for folder in folders], out)
         else:
-            draw_gallery(chosen, [read_run(folder, *source) for folder in first_seeds(folders)], out)
+            draw_kind(chosen, [read_run(folder, *source) for folder in first_seeds(folders)], out)
         print(out)
         return
     errors = []
@@ -165,7 +165,7 @@ def picture(
         try:
             chosen = kind_of(folder)
             if chosen == "training":
-                paths = draw_course(read_course(folder, *source))
+                paths = draw_trajectory(read_trajectory(folder, *source))
             else:
                 paths = draw_run(read_run(folder, *source), folder, chosen)
             print(*paths, sep="\n")

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.distributions.known import Truth
+from ganbench.distributions.known import KnownDistribution
 from ganbench.distributions.moving import Moving
-from ganbench.game.contract import Facts
+from ganbench.game.contract import DataSpec
 from ganbench.records import seed_stream, to_json
 
 SEQUENCES = 1000
@@ -42,22 +42,22 @@ class Dataset:
     images: dict[str, Tensor]
     labels: dict[str, Tensor] = field(default_factory=dict)
     classes: int = 0
-    truth: Truth | None = None
+    distribution: KnownDistribution | None = None
     view: Moving | None = None
 
     @cached_property
-    def facts(self) -> Facts:
+    def data_spec(self) -> DataSpec:
         """What a game is told: name, shape, number of classes, training mean (of pixels in [0, 1]).
 
         The mean of sequences is that of the first ones, SEQUENCES of them.
         """
         train = self.shown("train")
         if train.ndim == 2:
-            return Facts(self.name, tuple(train.shape[1:]), self.classes, train.cpu().double().mean(0).float())
+            return DataSpec(self.name, tuple(train.shape[1:]), self.classes, train.cpu().double().mean(0).float())
         # The sum of 8192 bytes is exact in float32, and that of such sums in float64: every device gives the same.
         parts = torch.stack([part.float().sum(0) for part in train.split(8192 if train.ndim == 4 else 100)])
         mean = parts.cpu().double().sum(0).div(255 * len(train)).float()
-        return Facts(self.name, tuple(train.shape[1:]), self.classes, mean)
+        return DataSpec(self.name, tuple(train.shape[1:]), self.classes, mean)
 
     @property
     def sequences(self) -> bool:
@@ -98,7 +98,7 @@ class Dataset:
             {split: images.to(device) for split, images in self.images.items()},
             {split: labels.to(device) for split, labels in self.labels.items()},
             self.classes,
-            self.truth,
+            self.distribution,
             self.view,
         )
 

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from ganbench.datasets import Dataset, Source, register, splits
-from ganbench.distributions.scalar import Drawable, Mixture1d, PushForward, Square
+from ganbench.distributions.scalar import ComponentDistribution, Mixture1d, PushForward, Square
 
 SIZES = (100_000, 10_000, 10_000)
 
-LAWS: dict[str, tuple[str, Drawable]] = {
+LAWS: dict[str, tuple[str, ComponentDistribution]] = {
     "implicit-exp": ("exp(h), h standard normal", PushForward("exp")),
     "implicit-square": ("h^2, h standard normal: infinite density at 0", Square()),
     "implicit-sigmoid": ("sigmoid(h), h standard normal", PushForward("sigmoid")),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganbench.distributions.known import Modes
-from ganbench.distributions.scalar import LOG_ROOT_TAU, Drawable, chosen
+from ganbench.distributions.scalar import LOG_ROOT_TAU, ComponentDistribution, chosen
 from ganbench.errors import UserError
 
 ROWS = 2048
@@ -34,7 +34,7 @@ def log_mixture(x: Tensor, centres: Tensor, stds: Tensor, log_weights: Tensor) -
     return torch.cat([(log_weights - part.square() / 2).logsumexp(1) for part in parts]) - constant
 
 
-class Mixture(Drawable):
+class Mixture(ComponentDistribution):
     """Equally likely Gaussians with the same independent coordinates.
 
     Args:
@@ -63,7 +63,7 @@ class Mixture(Drawable):
         return log_mixture(x, self.centres, self.stds, self.probabilities.log())
 
 
-class Ellipsoids(Drawable):
+class Ellipsoids(ComponentDistribution):
     """Equally likely Gaussians, each with a covariance of its own: low rank plus independent noise.
 
     Args:
@@ -112,7 +112,7 @@ class Ellipsoids(Drawable):
         return (torch.stack(each, 1) + self.probabilities.log()).logsumexp(1) - self.dimensions * LOG_ROOT_TAU
 
 
-class SwissRoll(Drawable):
+class SwissRoll(ComponentDistribution):
     """The spiral (t cos t, t sin t), t uniform on [1.5 pi, 4.5 pi], with Gaussian noise, all divided by 7.5.
 
     Args:
@@ -121,13 +121,13 @@ class SwissRoll(Drawable):
     Source: scikit-learn's make_swiss_roll, dimensions 0 and 2; igul222/improved_wgan_training, gan_toy.py.
     """
 
-    dimensions, scale, turns = 2, 7.5, (1.5 * math.pi, 4.5 * math.pi)
+    dimensions, scale, steps_of_round = 2, 7.5, (1.5 * math.pi, 4.5 * math.pi)
 
     def __init__(self, noise: float = 0.25) -> None:
         self.noise = noise
         # Panels of at most 2.7 noise deviations, ten Gauss-Legendre nodes in each: exact to ten digits.
         nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(10))
-        edges = torch.linspace(*self.turns, 201, dtype=torch.float64)
+        edges = torch.linspace(*self.steps_of_round, 201, dtype=torch.float64)
         middles, half = (edges[1:] + edges[:-1]) / 2, (edges[1] - edges[0]) / 2
         self._curve = self._on_curve((middles[:, None] + half * nodes).flatten()) / self.scale
         self._log_weights = (weights / 2 / len(middles)).log().repeat(len(middles))
@@ -138,7 +138,7 @@ class SwissRoll(Drawable):
 
     def draw(self, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
         random = np.random.RandomState(seed)
-        low, high = self.turns
+        low, high = self.steps_of_round
         t = torch.from_numpy(low + (high - low) * random.random_sample(n))
         noise = self.noise * torch.from_numpy(random.standard_normal((n, 2)))
         return ((self._on_curve(t) + noise) / self.scale).float(), None

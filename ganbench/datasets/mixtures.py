@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganbench.datasets import Dataset, Source, register, splits
 from ganbench.datasets.gaussians import Ellipsoids, Mixture, SwissRoll
-from ganbench.distributions.scalar import Drawable
+from ganbench.distributions.scalar import ComponentDistribution
 
 SIZES = (100_000, 10_000, 10_000)
 SMALL = (20_000, 2_500, 2_500)
@@ -56,7 +56,7 @@ def planes(dimensions: int = 100) -> Ellipsoids:
 
 
 def load(
-    name: str, law: Callable[[], Drawable], sizes: tuple[int, int, int], root: Path, download: bool
+    name: str, law: Callable[[], ComponentDistribution], sizes: tuple[int, int, int], root: Path, download: bool
 ) -> Dataset:
     """Return independent draws of a law as training, validation and test split; needs no file."""
     return splits.drawn(name, law(), sizes)

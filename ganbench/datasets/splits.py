@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganbench.datasets import Dataset
-from ganbench.distributions.scalar import Drawable
+from ganbench.distributions.scalar import ComponentDistribution
 
 SPLITS = ("train", "validation", "test")
 
@@ -62,7 +62,7 @@ def pooled(name: str, x: Tensor, y: Tensor | None, sizes: tuple[int, int, int], 
     )
 
 
-def drawn(name: str, law: Drawable, sizes: tuple[int, int, int]) -> Dataset:
+def drawn(name: str, law: ComponentDistribution, sizes: tuple[int, int, int]) -> Dataset:
     """Return the dataset whose splits are independent draws from a law, the same for ever."""
     # Seeds far from those that anyone would draw other samples with.
     draws = {split: law.draw(n, 2**31 + i) for i, (split, n) in enumerate(zip(SPLITS, sizes, strict=True))}

@@ -24,7 +24,7 @@ class Modes:
     per_dimension: bool = False
 
 
-class Truth:
+class KnownDistribution:
     """A law on vectors.
 
     Attributes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganbench.distributions.noise import Law, Uniform
+from ganbench.distributions.noise import Noise, Uniform
 from ganbench.records import Count, Positive, Record
 
 
@@ -44,7 +44,7 @@ class Moving(Record):
         """Pixels that the corner can go in each direction: a position of 1 in the box."""
         return self.canvas - self.side
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         """Return the laws of the place before the first step, in the box, and of the direction, in turns."""
         return {"start": Uniform(2), "direction": Uniform(1)}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Law:
+class Noise:
     """A noise law: the shape of one draw and how to fill a tensor with independent draws.
 
     Args:
@@ -33,7 +33,7 @@ class Law:
         raise NotImplementedError
 
 
-class Normal(Law):
+class Normal(Noise):
     """Independent standard normal numbers."""
 
     def fill(self, out: Tensor, generator: torch.Generator) -> Tensor:
@@ -49,7 +49,7 @@ class Normal(Law):
         return torch.special.ndtri(probability)
 
 
-class Uniform(Law):
+class Uniform(Noise):
     """Independent numbers uniform on [low, high)."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Uniform(Law):
 
 
 def draw(
-    laws: Mapping[str, Law], n: int, generators: Sequence[torch.Generator], like: Tensor
+    laws: Mapping[str, Noise], n: int, generators: Sequence[torch.Generator], like: Tensor
 ) -> dict[str, Tensor]:
     """Return name -> (seeds, n, *shape) with each seed's numbers from its own generator.
 

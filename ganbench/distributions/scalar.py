@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.special import log_ndtr, ndtr, ndtri
 
-from ganbench.distributions.known import Modes, Truth
+from ganbench.distributions.known import KnownDistribution, Modes
 
 LOG_ROOT_TAU = math.log(2 * math.pi) / 2
 
 
-class Drawable(Truth):
+class ComponentDistribution(KnownDistribution):
     """A law whose draws know the component that they come from."""
 
     def draw(self, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
@@ -75,7 +75,7 @@ CURVES = {
 }
 
 
-class PushForward(Drawable):
+class PushForward(ComponentDistribution):
     """The law of f(h) for a rising f and a standard normal h.
 
     Args:
@@ -111,7 +111,7 @@ class PushForward(Drawable):
         return self.curve.forward(ndtri(u.double()))
 
 
-class Square(Drawable):
+class Square(ComponentDistribution):
     """The law of h^2 for a standard normal h: chi-squared with one degree of freedom, infinite density at 0."""
 
     dimensions = 1
@@ -131,7 +131,7 @@ class Square(Drawable):
         return 2 * u.double().erfinv().square()
 
 
-class Mixture1d(Drawable):
+class Mixture1d(ComponentDistribution):
     """A mixture of normal laws of one number.
 
     Args:

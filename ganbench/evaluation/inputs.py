@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ganbench import registry
 from ganbench.datasets import SEQUENCES
-from ganbench.distributions.known import Truth
+from ganbench.distributions.known import KnownDistribution
 from ganbench.distributions.moving import Moving
 from ganbench.errors import UserError
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.real import RealData
 from ganbench.game.contract import Game
 from ganbench.metrics import Features, Split
 from ganbench.records import seed_stream
@@ -23,11 +23,11 @@ from ganbench.suites.spec import RunSpec
 CHUNK = 1000  # images drawn from one seed stream, so that the first n never depend on how many are drawn
 
 
-class RunEvidence:
-    """What the protocols may ask about one run; see `ganbench.metrics.Evidence`."""
+class RunInputs:
+    """What the protocols may ask about one run; see `ganbench.metrics.MetricInputs`."""
 
-    def __init__(self, game: Game, spec: RunSpec, reference: Reference) -> None:
-        self.game, self.spec, self.reference = game, spec, reference
+    def __init__(self, game: Game, spec: RunSpec, real: RealData) -> None:
+        self.game, self.spec, self.real_data = game, spec, real
         self.samples = spec.samples
         self._chunks: list[Tensor] = []
         self._features: dict[str, Features] = {}
@@ -35,7 +35,7 @@ class RunEvidence:
         self._answers: dict[tuple[str, Split], Tensor] = {}
 
     def real(self, split: Split, n: int | None = None) -> Tensor:
-        return self.reference.images(split, n)
+        return self.real_data.images(split, n)
 
     def fake(self, n: int | None = None) -> Tensor:
         n = self.samples if n is None else n
@@ -60,7 +60,7 @@ class RunEvidence:
         return [{name: rows[i : min(n, i + size)] for name, rows in noise.items()} for i in range(0, n, size)]
 
     def _noise(self, purpose: str, chunk: int, training: bool = False) -> dict[str, Tensor]:
-        data = self.reference.data
+        data = self.real_data.data
         device = data.images["train"].device
         stream = seed_stream(data.name, self.spec.model, self.spec.seed, purpose, chunk)
         generator = torch.Generator(device).manual_seed(stream)
@@ -78,11 +78,11 @@ class RunEvidence:
 
     def features(self, source: Split | Literal["fake"], extractor: str, n: int | None = None) -> Features:
         if source != "fake":
-            features, logits = self.reference.features(source, extractor)
+            features, logits = self.real_data.features(source, extractor)
         else:
             n = self.samples if n is None else n
             if extractor not in self._features or len(self._features[extractor].features) < n:
-                self._features[extractor] = self.reference.extract(self.fake(max(n, self.samples)), extractor)
+                self._features[extractor] = self.real_data.extract(self.fake(max(n, self.samples)), extractor)
             features, logits = self._features[extractor]
         return Features(features[:n], None if logits is None else logits[:n])
 
@@ -91,7 +91,7 @@ class RunEvidence:
         done = 0 if known is None else len(known)
         if known is None or done < n:
             images = self.fake(n)[done:]
-            logits = self.reference.extract(images.flatten(0, 1)[:, None], extractor).logits
+            logits = self.real_data.extract(images.flatten(0, 1)[:, None], extractor).logits
             if logits is None:
                 raise UserError(f"extractor {extractor} has no logits; take a classifier, e.g. lenet-mnist-v1")
             logits = logits.unflatten(0, (len(images), -1))
@@ -104,7 +104,7 @@ class RunEvidence:
 
     def reconstructions(self, split: Split) -> Tensor:
         reconstruct = cast(Callable[..., Tensor], self.game.reconstruct)
-        asks = self.game.league == "conditional" and len(inspect.signature(reconstruct).parameters) > 1
+        asks = self.game.supervision == "conditional" and len(inspect.signature(reconstruct).parameters) > 1
         inputs = [self._inputs(split), *([self.labels(split).split(self._at_once)] if asks else [])]
         with torch.no_grad():
             return torch.cat([self._to_pixels(reconstruct(*part)) for part in zip(*inputs, strict=True)])
@@ -124,10 +124,10 @@ class RunEvidence:
 
     @property
     def view(self) -> Moving | None:
-        return self.reference.data.view
+        return self.real_data.data.view
 
     def extracted(self, images: Tensor, extractor: str) -> Features:
-        return self.reference.extract(images, extractor)
+        return self.real_data.extract(images, extractor)
 
     def _inputs(self, source: Split | Literal["fake"]) -> tuple[Tensor, ...]:
         """Return a split, or generated images, as the game takes them, in parts."""
@@ -143,16 +143,16 @@ class RunEvidence:
         return self._answers[ability, split]
 
     @property
-    def truth(self) -> Truth:
-        if self.reference.data.truth is None:
-            raise UserError(f"nobody knows the law of {self.reference.data.name}")
-        return self.reference.data.truth
+    def distribution(self) -> KnownDistribution:
+        if self.real_data.data.distribution is None:
+            raise UserError(f"nobody knows the law of {self.real_data.data.name}")
+        return self.real_data.data.distribution
 
     def labels(self, split: Split) -> Tensor:
-        labels = self.reference.data.labels
+        labels = self.real_data.data.labels
         if split not in labels:
-            raise UserError(f"{self.reference.data.name} has no labels")
-        return labels[split][:SEQUENCES] if self.reference.data.sequences else labels[split]
+            raise UserError(f"{self.real_data.data.name} has no labels")
+        return labels[split][:SEQUENCES] if self.real_data.data.sequences else labels[split]
 
     def class_logits(self, split: Split) -> Tensor:
         return self._answer("classify", split)
@@ -183,13 +183,13 @@ class RunEvidence:
         with torch.no_grad():
             for chunk, part in enumerate(self._inputs(split)):
                 noise = {name: rows[: len(part)] for name, rows in self._noise("judge", chunk, True).items()}
-                if self.game.league != "unlabelled":
+                if self.game.supervision != "unlabelled":
                     noise["y"] = self.labels(split)[chunk * self._at_once :][: len(part)]
                 found.append(discriminate(part, noise))
         return {critic: torch.cat([part[critic] for part in found]) for critic in found[0]}
 
     def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
-        data = self.reference.data
+        data = self.real_data.data
         condition = cast(Callable[[dict[str, Tensor], Tensor], Tensor], self.game.condition)
         n = self.samples - self.samples % data.classes
         if not n:
@@ -200,7 +200,7 @@ class RunEvidence:
                 self._to_pixels(condition(self._noise("condition", chunk), classes))
                 for chunk, classes in enumerate(y.split(CHUNK))
             ]
-        return self.reference.extract(torch.cat(parts)[:n], extractor), y[:n]
+        return self.real_data.extract(torch.cat(parts)[:n], extractor), y[:n]
 
     def push_forward(self, cells: int) -> tuple[Tensor, Tensor]:
         laws = {name: law for name, law in self.game.noise().items() if not law.training_only}

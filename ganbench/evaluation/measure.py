@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ganbench import registry
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.grid import draw_grid
+from ganbench.evaluation.inputs import RunInputs
 from ganbench.evaluation.provenance import provenance
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.real import RealData
 from ganbench.metrics import Metric
-from ganbench.plotting.canvas import draw_grid
 from ganbench.precision import float32_arithmetic
 from ganbench.runs.folder import Status, restore
 from ganbench.runs.scores import ScoreRow, read_rows, write_rows
@@ -49,7 +49,7 @@ def find(name: str) -> tuple[Metric, str]:
 
 
 @float32_arithmetic()
-def measure(spec: RunSpec, folder: Path, reference: Reference, metrics: Sequence[str]) -> list[ScoreRow]:
+def measure(spec: RunSpec, folder: Path, real: RealData, metrics: Sequence[str]) -> list[ScoreRow]:
     """Measure a finished run, merge the rows into its scores.csv, and draw its sample grid.
 
     Args:
@@ -70,20 +70,20 @@ def measure(spec: RunSpec, folder: Path, reference: Reference, metrics: Sequence
             rows = {row.metric: row for row in read_rows(folder / "scores.csv")}
         except ValueError as error:
             raise UserError(f"{error}; delete it to measure anew") from None
-    evidence = RunEvidence(restore(spec, reference.data, folder), spec, reference)
+    inputs = RunInputs(restore(spec, real.data, folder), spec, real)
     for name in metrics:  # a metric measured again keeps its place: the first one ranks the leaderboard
-        rows[name] = _score(name, evidence, status)
+        rows[name] = _score(name, inputs, status)
     if status.state != "diverged":
         with suppress(Exception):  # the rows say why there is no picture
-            draw_grid(evidence.fake(100), folder / "samples.png")
+            draw_grid(inputs.fake(100), folder / "samples.png")
     write_rows(folder / "scores.csv", list(rows.values()))
     return list(rows.values())
 
 
-def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
+def _score(name: str, inputs: RunInputs, status: Status) -> ScoreRow:
     """Return the row of one metric; what cannot be measured is a row with NaN and the reason."""
     metric, extractor = find(name)
-    spec, game = evidence.spec, evidence.game
+    spec, game = inputs.spec, inputs.game
     value = std_error = math.nan
     n, protocol, detail, reason = 0, "", "", ""
     if status.state == "diverged":
@@ -92,7 +92,7 @@ def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
         state, reason = "unavailable", f"the game has no {metric.ability}"
     else:
         try:
-            score = metric.compute(evidence, extractor)
+            score = metric.compute(inputs, extractor)
             state, n, protocol, detail = "measured", score.n, score.protocol, score.detail
             value, std_error = score.value, score.std_error
             if math.isnan(value):
@@ -105,10 +105,10 @@ def _score(name: str, evidence: RunEvidence, status: Status) -> ScoreRow:
         suite=spec.suite,
         version=spec.version,
         budget=spec.budget,
-        dataset=evidence.reference.data.name,
+        dataset=inputs.real_data.data.name,
         model=spec.model,
         role=game.role,
-        league=game.league,
+        supervision=game.supervision,
         config_hash=spec.config_hash,
         seed=spec.seed,
         metric=name,

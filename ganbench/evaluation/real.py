@@ -12,7 +12,7 @@ from ganbench.features import Extractor, extract
 from ganbench.metrics import Features, Split
 
 
-class Reference:
+class RealData:
     """Real images and their features, computed once per process.
 
     Args:

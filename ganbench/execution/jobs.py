@@ -14,7 +14,7 @@ from ganbench import datasets, registry
 from ganbench.datasets import Dataset
 from ganbench.errors import UserError
 from ganbench.evaluation.measure import measure, wanted
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.real import RealData
 from ganbench.execution.processes import in_processes
 from ganbench.runs.folder import Status, pending
 from ganbench.suites.spec import RunSpec
@@ -27,7 +27,7 @@ GPU_SHARE = 0.9  # of a GPU's memory is for tensors; every process needs some fo
 
 
 @dataclass(frozen=True)
-class Work:
+class Job:
     """All seeds of one model: what a process is handed.
 
     Args:
@@ -103,8 +103,8 @@ def _load(name: str, root: str | None, download: bool) -> Dataset:
 
 
 @lru_cache(maxsize=2)
-def _reference(name: str, root: str | None, download: bool, device: str) -> Reference:
-    return Reference(_load(name, root, download).to(device))
+def _reference(name: str, root: str | None, download: bool, device: str) -> RealData:
+    return RealData(_load(name, root, download).to(device))
 
 
 def choose_device(name: str) -> str:
@@ -119,49 +119,49 @@ def choose_device(name: str) -> str:
     return name
 
 
-def perform(work: Work, tell: Tell) -> Outcome:
+def run_job(job: Job, tell: Tell) -> Outcome:
     """Train and measure what is left of one model."""
-    outcome = Outcome(work.model)
-    first = work.specs[0]
-    untrained, unmeasured = work.untrained(), work.unmeasured()
+    outcome = Outcome(job.model)
+    first = job.specs[0]
+    untrained, unmeasured = job.untrained(), job.unmeasured()
     if untrained:
-        tell(work.model, "train", 0, 0.0)  # it has begun
-        data = _reference(first.dataset, work.data_root, work.download, work.device).data
+        tell(job.model, "train", 0, 0.0)  # it has begun
+        data = _reference(first.dataset, job.data_root, job.download, job.device).data
         train(
             untrained,
             data,
-            work.out,
-            lambda done, speed: tell(work.model, "train", done, speed),
-            engine=work.engine,
+            job.out,
+            lambda done, speed: tell(job.model, "train", done, speed),
+            engine=job.engine,
         )
         outcome.trained = len(untrained)
-        tell(work.model, "trained", len(untrained), 0.0)
+        tell(job.model, "trained", len(untrained), 0.0)
     for spec, metrics in unmeasured:
         # Apple's GPUs have no float64, which all metrics need.
-        device = "cpu" if work.device == "mps" else work.device
-        reference = _reference(first.dataset, work.data_root, work.download, device)
-        measure(spec, spec.folder(work.out), reference, metrics)
+        device = "cpu" if job.device == "mps" else job.device
+        real = _reference(first.dataset, job.data_root, job.download, device)
+        measure(spec, spec.folder(job.out), real, metrics)
         outcome.measured += 1
-        tell(work.model, "measured", 1, 0.0)
-    for spec in work.specs:
-        status = Status.read(spec.folder(work.out))
+        tell(job.model, "measured", 1, 0.0)
+    for spec in job.specs:
+        status = Status.read(spec.folder(job.out))
         if status is not None and status.state == "diverged":
             outcome.diverged.append(f"seed {spec.seed} diverged at round {status.round}")
     return outcome
 
 
-def attempt(work: Work, tell: Tell) -> Outcome:
+def try_job(job: Job, tell: Tell) -> Outcome:
     """Perform the work; what goes wrong is part of the outcome, so that it costs no other model anything."""
     try:
-        return perform(work, tell)
+        return run_job(job, tell)
     except (UserError, OSError) as error:
-        return Outcome(work.model, error=str(error))
+        return Outcome(job.model, error=str(error))
     except Exception as error:
         line = f"{type(error).__name__}: {error}; --debug shows where"
-        return Outcome(work.model, error=line, traceback=traceback.format_exc())
+        return Outcome(job.model, error=line, traceback=traceback.format_exc())
 
 
-def execute(works: Sequence[Work], workers: int, tell: Tell) -> list[Outcome]:
+def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell) -> list[Outcome]:
     """Perform all work and return the outcomes in order; `check` raises what went wrong in any of them.
 
     Args:
@@ -172,19 +172,19 @@ def execute(works: Sequence[Work], workers: int, tell: Tell) -> list[Outcome]:
     Raises:
         UserError: a dataset is absent.
     """
-    for work in works:  # absent files are one error, not one per model, and only this process fetches any
-        _load(work.specs[0].dataset, work.data_root, work.download)
-    workers = min(workers, len(works))
+    for job in jobs:  # absent files are one error, not one per model, and only this process fetches any
+        _load(job.specs[0].dataset, job.data_root, job.download)
+    workers = min(workers, len(jobs))
     if workers == 1:
-        return [attempt(work, tell) for work in works]
-    order = sorted(range(len(works)), key=lambda place: -works[place].steps)  # a long one begun last ends alone
+        return [try_job(job, tell) for job in jobs]
+    order = sorted(range(len(jobs)), key=lambda place: -jobs[place].steps)  # a long one begun last ends alone
     outcomes = in_processes(
-        attempt,
-        [works[place] for place in order],
+        try_job,
+        [jobs[place] for place in order],
         workers,
         tell,
-        lost=lambda work, cause: Outcome(work.model, error=f"{cause}; run the same command again to go on"),
-        prepare=partial(_prepare, works[0].plugins, works[0].device, workers),
+        lost=lambda job, cause: Outcome(job.model, error=f"{cause}; run the same command again to go on"),
+        prepare=partial(_prepare, jobs[0].plugins, jobs[0].device, workers),
         environment={"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // workers))},
     )
     return [outcome for _, outcome in sorted(zip(order, outcomes, strict=True), key=lambda pair: pair[0])]

@@ -21,12 +21,12 @@ class _Worker:
     """A process with a pipe of its own: no lock or queue that it could take into its grave is shared."""
 
     def __init__(
-        self, prepare: Callable[[], None], perform: Callable[..., Any], environment: Mapping[str, str]
+        self, prepare: Callable[[], None], run_job: Callable[..., Any], environment: Mapping[str, str]
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self.place = 0
         self.pipe, end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(end, prepare, perform))
+        self.process = context.Process(target=_serve, args=(end, prepare, run_job))
         with _inherited(environment):
             self.process.start()
         end.close()  # the process holds the only one now, so that its death ends the pipe
@@ -61,18 +61,18 @@ def _inherited(environment: Mapping[str, str]) -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _serve(pipe: Connection, prepare: Callable[[], None], perform: Serve) -> None:
+def _serve(pipe: Connection, prepare: Callable[[], None], run_job: Serve) -> None:
     """Perform what comes through the pipe until it is closed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # an orderly end: no temporary file stays behind
     prepare()
     with suppress(EOFError, OSError):
         while True:
             item = pipe.recv()
-            pipe.send((True, perform(item, lambda *news: pipe.send((False, news)))))
+            pipe.send((True, run_job(item, lambda *news: pipe.send((False, news)))))
 
 
 def in_processes(
-    perform: Callable[[Item, Callable[..., None]], Result],
+    run_job: Callable[[Item, Callable[..., None]], Result],
     items: Sequence[Item],
     workers: int,
     hear: Callable[..., None],
@@ -98,7 +98,7 @@ def in_processes(
     def employ(worker: _Worker | None = None) -> None:
         """Give the next item to a worker or to a new one; without an item none is needed."""
         if (task := next(left, None)) is not None:
-            worker = worker or _Worker(prepare, perform, environment)
+            worker = worker or _Worker(prepare, run_job, environment)
             crew[worker.pipe] = worker
             worker.give(*task)
         elif worker is not None:

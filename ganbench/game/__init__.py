@@ -1,10 +1,10 @@
 """The contract of a model: what a file in `baselines/`, or anybody's, imports."""
 
-from ganbench.distributions.noise import Law, Normal, Uniform
+from ganbench.distributions.noise import Noise, Normal, Uniform
 from ganbench.errors import UserError
-from ganbench.game.contract import Config, Facts, Game, LogisticConfig, Published
+from ganbench.game.contract import Config, DataSpec, Game, LogisticConfig, Published
 from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
-from ganbench.layers.networks import MLP, Backbone, Conv, Natural
+from ganbench.layers.networks import MLP, Backbone, Conv, NonNegativeInt
 from ganbench.records import Count, NonNegative, Positive
 
 __all__ = [
@@ -16,14 +16,14 @@ __all__ = [
     "Constant",
     "Conv",
     "Count",
+    "DataSpec",
     "Decay",
-    "Facts",
     "Game",
-    "Law",
     "LinearDecay",
     "LogisticConfig",
-    "Natural",
+    "Noise",
     "NonNegative",
+    "NonNegativeInt",
     "Normal",
     "Player",
     "Positive",

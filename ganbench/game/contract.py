@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from ganbench import registry
-from ganbench.distributions.noise import Law
+from ganbench.distributions.noise import Noise
 from ganbench.errors import UserError
 from ganbench.game.model import Model
 from ganbench.game.players import Player
-from ganbench.layers.blocks import Critic
+from ganbench.layers.blocks import Network
 from ganbench.layers.networks import MLP, Backbone
-from ganbench.records import Keep, NonNegative, Record, Share
+from ganbench.records import Fraction, NonNegative, Probability, Record
 
 
 @dataclass(frozen=True)
-class Facts:
+class DataSpec:
     """What a game is told about its data.
 
     Args:
@@ -64,9 +64,9 @@ class Config(Record):
 class LogisticConfig(Config):
     """Settings of a game whose discriminator tells real from fake by logistic regression."""
 
-    real_target: Keep = 1.0
+    real_target: Probability = 1.0
     "probability of 'real' that D aims at on real data; below 1 is one-sided label smoothing"
-    fake_target: Share = 0.0
+    fake_target: Fraction = 0.0
     "probability of 'real' that D aims at on generated data"
 
 
@@ -116,13 +116,13 @@ class Game(nn.Module):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     published: ClassVar[Mapping[str, tuple[Published, ...]]] = {}
     role: ClassVar[str] = "model"
-    league: ClassVar[str] = "unlabelled"
+    supervision: ClassVar[str] = "unlabelled"
 
-    def __init__(self, data: Facts, config: Config) -> None:
+    def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__()
         self.data, self.config = data, config
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         """Return the law of each random input that the losses and abilities name."""
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ class Game(nn.Module):
         """Return generated images in [-1, 1], or vectors, (n, *shape)."""
         raise NotImplementedError
 
-    def share(self, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return by name what several losses need of one draw: it is made once per turn and joins `noise`.
 
         It is made before anyone moves, so it may go through the networks of the turn's last player only; the
@@ -142,7 +142,7 @@ class Game(nn.Module):
     def match_features(self, player: Player, x: Tensor, fake: Tensor) -> Tensor:
         """Return the squared distance of the mean features of x and fakes in the critics of all other players."""
         others = [net for name, net in self.named_children() if name not in player.nets]
-        critics = [net for net in others if isinstance(net, Critic)]
+        critics = [net for net in others if isinstance(net, Network)]
         if not critics:
             raise UserError(f"feature_matching of {player.name} needs a critic that another player trains")
         gaps = [critic.features(x).mean(0) - critic.features(fake).mean(0) for critic in critics]
@@ -163,7 +163,7 @@ class Game(nn.Module):
             seed: of all choices that are random.
         """
 
-    def finish(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
+    def finalize(self, images: Tensor, labels: Tensor | None, seed: int) -> None:
         """Take from the training set what needs the trained networks, such as a mixture of codes, into buffers.
 
         It is called once, after the last round of a game with players, in eval mode, with the weights that are

@@ -14,7 +14,7 @@ from ganbench.game.players import Player
 from ganbench.records import Record, from_json, to_json
 
 if TYPE_CHECKING:
-    from ganbench.game.contract import Config, Facts, Game, Published
+    from ganbench.game.contract import Config, DataSpec, Game, Published
 
 ABILITIES = (
     "sample",
@@ -110,7 +110,7 @@ class Model:
         except ValueError as error:
             raise UserError(f"setting of {self.name}: {player.name}.{error}") from None
 
-    def build(self, data: Facts, settings: Settings, seed: int) -> Game:
+    def build(self, data: DataSpec, settings: Settings, seed: int) -> Game:
         """Return the game with weights drawn from a seed; the global random state is left as it was."""
         config, players = self.read(settings)
         with torch.random.fork_rng(devices=[]):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ganbench.records import Count, NonNegative, Positive, Record, Share
+from ganbench.records import Count, Fraction, NonNegative, Positive, Record
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Decay(Record):
 class LinearDecay(Record):
     """Keep the learning rate up to a share of the rounds, then go linearly to 0. Miyato et al. 2018: start 0."""
 
-    start: Share = 0.0
+    start: Fraction = 0.0
     "share of the rounds before the decay begins, in [0, 1)"
     kind: Literal["linear-decay"] = "linear-decay"
     "always linear-decay"
@@ -62,7 +62,7 @@ class Adam(Record):
 
     lr: Positive = 2e-4
     "learning rate"
-    betas: tuple[Share, Share] = (0.5, 0.999)
+    betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     "decay rates of both moments"
     schedule: Schedule = Constant()
     "course of the learning rate"
@@ -78,7 +78,7 @@ class RMSprop(Record):
 
     lr: Positive = 5e-5
     "learning rate"
-    alpha: Share = 0.99
+    alpha: Fraction = 0.99
     "decay rate of the squared gradient"
     schedule: Schedule = Constant()
     "course of the learning rate"
@@ -92,9 +92,9 @@ class SGD(Record):
 
     lr: Positive = 0.1
     "learning rate"
-    momentum: Share = 0.0
+    momentum: Fraction = 0.0
     "momentum at the start"
-    final_momentum: Share = 0.0
+    final_momentum: Fraction = 0.0
     "momentum once risen; unused while ramp is 0"
     ramp: int = 0
     "rounds over which the momentum rises"

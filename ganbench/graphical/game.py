@@ -10,13 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.distributions.noise import Law, Normal
+from ganbench.distributions.noise import Noise, Normal
 from ganbench.errors import UserError
-from ganbench.game.contract import Config, Facts, Game
+from ganbench.game.contract import Config, DataSpec, Game
 from ganbench.game.players import Adam, Player
 from ganbench.graphical.graph import Graph, Recognition, check_networks
 from ganbench.graphical.nodes import Joint
-from ganbench.graphical.schedule import parts, take, waves
+from ganbench.graphical.schedule import batched_steps, run_steps, split_steps
 from ganbench.losses.adversarial import pair_critic, pair_generator
 from ganbench.records import Count, NonNegative
 
@@ -40,8 +40,8 @@ class GraphicalConfig(Config):
 class GraphicalGAN(Game):
     """Base of games on a graph: its networks generate and recognise, against a critic per factor or one for all.
 
-    A subclass calls `play_on` at the end of its __init__. The q side is x with its recognised latent variables,
-    the p side an ancestral sample; the losses are those of pairs, averaged over factors: Algorithm 1 of the paper.
+    A subclass calls `build_networks` at the end of its __init__. The q side is x with its recognised latent
+    variables, the p side an ancestral sample; the losses are those of pairs, averaged over factors: Algorithm 1 of the paper.
     Both players of a turn see one draw, where the released code takes another for each.
     """
 
@@ -50,11 +50,11 @@ class GraphicalGAN(Game):
         Player("model", nets=("p", "q"), optimiser=Adam(2e-4, (0.5, 0.999))),
     )
 
-    def __init__(self, data: Facts, config: GraphicalConfig) -> None:
+    def __init__(self, data: DataSpec, config: GraphicalConfig) -> None:
         super().__init__(data, config)
         self.config: GraphicalConfig = config
 
-    def play_on(
+    def build_networks(
         self,
         graph: Graph,
         p: Mapping[str, nn.Module],
@@ -63,8 +63,8 @@ class GraphicalGAN(Game):
     ) -> None:
         """Take a graph and its networks, named by a node or by the `net` of several, and make the critics.
 
-        Networks are called as `ganbench.graphical.nodes` says, with None for what a step lacks. In "both" recognition
-        the second pass over a node is by the network "<net> again".
+        Networks are called as `ganbench.graphical.nodes` says, with None for what a step lacks. In "both"
+        recognition the second pass over a node is by the network "<net> again".
 
         Args:
             graph: its observed nodes are what `observe` returns.
@@ -83,7 +83,10 @@ class GraphicalGAN(Game):
         if "x" not in graph.observed and type(self).observe is GraphicalGAN.observe:
             raise UserError(f"{type(self).__name__}: no observed node is called x; rename it or define observe")
         self.graph = graph
-        self._generation, self._recognition = waves(generation, ()), waves(backwards, graph.observed)
+        self._generation, self._recognition = (
+            batched_steps(generation, ()),
+            batched_steps(backwards, graph.observed),
+        )
         self.p = nn.ModuleDict(p)
         self.q = nn.ModuleDict({net: module for net, module in q.items() if isinstance(module, nn.Module)})
         self._methods = {net: method for net, method in q.items() if isinstance(method, str)}
@@ -121,7 +124,7 @@ class GraphicalGAN(Game):
         except ValueError as error:
             raise ValueError(f"factor ({', '.join(factor)}): {error}") from None
 
-    def observe(self, x: Tensor, noise: Mapping[str, Tensor]) -> Values:
+    def observe(self, x: Tensor, batch: Mapping[str, Tensor]) -> Values:
         """Return the observed variables of data (n, *shape); by default "x"."""
         return {"x": x}
 
@@ -129,14 +132,14 @@ class GraphicalGAN(Game):
         """Return the data (n, *shape) that the observed variables make up; by default "x"."""
         return values["x"]
 
-    def _laws_of_generation(self) -> dict[str, Law]:
-        steps = [step for wave in self._generation for step in wave]
+    def _laws_of_generation(self) -> dict[str, Noise]:
+        steps = [step for steps in self._generation for step in steps]
         laws = {self.graph.nodes[s.name].draw or s.name: getattr(self.p[s.net], "law", None) for s in steps}
         return {name: law for name, law in laws.items() if law is not None}
 
-    def noise(self) -> dict[str, Law]:
+    def noise(self) -> dict[str, Noise]:
         laws = self._laws_of_generation()
-        for step in (step for wave in self._recognition for step in wave):
+        for step in (step for steps in self._recognition for step in steps):
             method = self._methods.get(step.net)
             law = getattr(self, f"{method}_law", None) if method else getattr(self.q[step.net], "law", None)
             if law is not None:
@@ -151,11 +154,11 @@ class GraphicalGAN(Game):
     def generate(self, noise: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Values:
         """Return the values of all variables: those that are there, and an ancestral sample of the others."""
         values = dict(values)
-        for wave in self._generation:
-            wave = tuple(step for step in wave if step.name not in values)
-            if wave:
-                draws = [noise.get(self.graph.nodes[step.name].draw or step.name) for step in wave]
-                values |= parts(wave, take(self.p[wave[0].net], wave, values, draws))
+        for steps in self._generation:
+            steps = tuple(step for step in steps if step.name not in values)
+            if steps:
+                draws = [noise.get(self.graph.nodes[step.name].draw or step.name) for step in steps]
+                values |= split_steps(steps, run_steps(self.p[steps[0].net], steps, values, draws))
         return values
 
     def recognise(
@@ -168,24 +171,24 @@ class GraphicalGAN(Game):
             noise: draws of recognition; what is missing is replaced by the centre of its law.
         """
         values, score = dict(observed), None
-        for wave in self._recognition:
-            net = wave[0].net
-            draws = [noise.get(f"{net} of {step.name}") for step in wave]
-            out = take(
-                getattr(self, self._methods[net]) if net in self._methods else self.q[net], wave, values, draws
+        for steps in self._recognition:
+            net = steps[0].net
+            draws = [noise.get(f"{net} of {step.name}") for step in steps]
+            out = run_steps(
+                getattr(self, self._methods[net]) if net in self._methods else self.q[net], steps, values, draws
             )
             if isinstance(out, tuple):
                 out, own = out
-                own = own.unflatten(0, (len(wave), -1)).sum(0)
+                own = own.unflatten(0, (len(steps), -1)).sum(0)
                 score = own if score is None else score + own
-            values |= parts(wave, out)
+            values |= split_steps(steps, out)
         return values, score
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
         return self.assemble(self.generate(noise, {}))
 
-    def share(self, noise: Mapping[str, Tensor]) -> Values:
-        return {f"p {name}": value for name, value in self.generate(noise, {}).items()}
+    def precompute(self, batch: Mapping[str, Tensor]) -> Values:
+        return {f"p {name}": value for name, value in self.generate(batch, {}).items()}
 
     def recognised(self, x: Tensor, y: Tensor | None = None) -> Values:
         """Return all variables of data (n, *shape), of classes y in that league, latent ones at their centres."""
@@ -201,48 +204,50 @@ class GraphicalGAN(Game):
         kept = {n: value for n, value in values.items() if not (nodes[n].observed and nodes[n].parents)}
         return self.assemble(self.generate({}, kept))
 
-    def judge(self, side: Literal["p", "q"], values: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> Values:
+    def judge(self, side: Literal["p", "q"], values: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Values:
         """Return critic -> logits (factors that it judges, n) of all variables; `noise` may blur them."""
         logits = {}
         for key, factors in self._judged.items():
-            rows = [self._blurred(side, factor, values, noise) for factor in factors]
-            inputs = [torch.cat(parts) for parts in zip(*rows, strict=True)]
+            rows = [self._blurred(side, factor, values, batch) for factor in factors]
+            inputs = [torch.cat(split_steps) for split_steps in zip(*rows, strict=True)]
             logits[key] = self.critics[key](*inputs)[:, 0].unflatten(0, (len(factors), -1))
         return logits
 
     def _blurred(
-        self, side: str, factor: Sequence[str], values: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+        self, side: str, factor: Sequence[str], values: Mapping[str, Tensor], batch: Mapping[str, Tensor]
     ) -> list[Tensor]:
         seen = [values[name] for name in factor]
-        blur = noise.get(f"blur {side} {' '.join(factor)}")
+        blur = batch.get(f"blur {side} {' '.join(factor)}")
         if blur is None:
             return seen
-        parts = blur.split([math.prod(self.sizes[name]) for name in factor], 1)
-        return [v + self.config.critic_noise * part.reshape(v.shape) for v, part in zip(seen, parts, strict=True)]
+        split_steps = blur.split([math.prod(self.sizes[name]) for name in factor], 1)
+        return [
+            v + self.config.critic_noise * part.reshape(v.shape) for v, part in zip(seen, split_steps, strict=True)
+        ]
 
-    def _sides(self, x: Tensor, noise: Mapping[str, Tensor]) -> tuple[Values, Values, Values, Tensor | None]:
+    def _sides(self, x: Tensor, batch: Mapping[str, Tensor]) -> tuple[Values, Values, Values, Tensor | None]:
         """Return the logits of both sides, the recognised variables, and the score of what is discrete in them."""
-        made = {name: noise[f"p {name}"] for name in self.graph.nodes}
-        known, score = self.recognise(self.observe(x, noise), noise)
-        return self.judge("q", known, noise), self.judge("p", made, noise), known, score
+        made = {name: batch[f"p {name}"] for name in self.graph.nodes}
+        known, score = self.recognise(self.observe(x, batch), batch)
+        return self.judge("q", known, batch), self.judge("p", made, batch), known, score
 
     def _mean(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Return the mean over factors of what each critic has averaged over its own."""
         shares = {key: len(factors) / len(self.factors) for key, factors in self._judged.items()}
         return torch.stack([shares[key] * term for key, term in terms.items()]).sum(0)
 
-    def discriminate(self, x: Tensor, noise: Mapping[str, Tensor]) -> Values:
+    def discriminate(self, x: Tensor, batch: Mapping[str, Tensor]) -> Values:
         """Return critic -> (n,) shares of its verdicts on each x and on a generated example that are right."""
-        q, p, _, _ = self._sides(x, {**noise, **self.share(noise)})
+        q, p, _, _ = self._sides(x, {**batch, **self.precompute(batch)})
         return {key: ((q[key] > 0).double() + (p[key] <= 0).double()).mean(0) / 2 for key in q}
 
-    def critics_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        q, p, _, _ = self._sides(x, noise)
+    def critics_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        q, p, _, _ = self._sides(x, batch)
         return self._mean({key: pair_critic(q[key], p[key]) for key in q})
 
-    def model_loss(self, x: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+    def model_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The critics' losses with their classes swapped, by REINFORCE through what is discrete."""
-        q, p, known, score = self._sides(x, noise)
+        q, p, known, score = self._sides(x, batch)
         loss = self._mean({key: pair_generator(q[key], p[key]) for key in q})
         if score is not None:
             cost = self._mean({key: nn.functional.softplus(q[key]).mean(0) for key in q}).detach()

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.distributions.noise import Law, Normal, Uniform
+from ganbench.distributions.noise import Noise, Normal, Uniform
 from ganbench.layers.blocks import LeakyReLU, one_hot
 from ganbench.layers.networks import MLP, Backbone
 
@@ -20,7 +20,7 @@ from ganbench.layers.networks import MLP, Backbone
 class Root(nn.Module):
     """A variable without parents that is what its law draws."""
 
-    def __init__(self, law: Law) -> None:
+    def __init__(self, law: Noise) -> None:
         super().__init__()
         self.law = law
 
@@ -90,7 +90,7 @@ def draw_class(
     return soft if estimator == "concrete" else hard + soft - soft.detach()
 
 
-class ClassOf(nn.Module):
+class CategoricalHead(nn.Module):
     """A class given other variables, by a network's logits.
 
     Args:
@@ -112,7 +112,7 @@ class ClassOf(nn.Module):
         return self.net(*values).log_softmax(1)
 
 
-class Joined(nn.Module):
+class Concat(nn.Module):
     """A network of one input, given several values: flattened, side by side."""
 
     def __init__(self, net: nn.Module) -> None:

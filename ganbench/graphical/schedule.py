@@ -17,7 +17,7 @@ class Step(NamedTuple):
     net: str
 
 
-def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...], ...]:
+def batched_steps(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...], ...]:
     """Return the steps in groups that one call of a network can take at once, each after what it is given.
 
     Args:
@@ -49,14 +49,16 @@ def waves(steps: Sequence[Step], known: Iterable[str]) -> tuple[tuple[Step, ...]
     return tuple(groups)
 
 
-def take(net: Any, wave: Sequence[Step], values: Mapping[str, Tensor], draws: Sequence[Tensor | None]) -> Any:
-    """Return what a network makes of all steps of a wave, one after another along the first axis."""
-    slots = zip(*[step.givens for step in wave], strict=True)
+def run_steps(
+    net: Any, steps: Sequence[Step], values: Mapping[str, Tensor], draws: Sequence[Tensor | None]
+) -> Any:
+    """Return what a network makes of all steps of these steps, one after another along the first axis."""
+    slots = zip(*[step.givens for step in steps], strict=True)
     inputs = [torch.cat([values[given] for given in slot]) if slot[0] else None for slot in slots]
     drawn = [draw for draw in draws if draw is not None]
     return net(*inputs, draw=torch.cat(drawn)) if drawn else net(*inputs)
 
 
-def parts(wave: Sequence[Step], out: Tensor) -> dict[str, Tensor]:
-    """Return what a network made of a wave, by variable."""
-    return {step.name: part for step, part in zip(wave, out.chunk(len(wave)), strict=True)}
+def split_steps(steps: Sequence[Step], out: Tensor) -> dict[str, Tensor]:
+    """Return what a network made of these steps, by variable."""
+    return {step.name: part for step, part in zip(steps, out.chunk(len(steps)), strict=True)}

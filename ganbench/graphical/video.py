@@ -30,7 +30,7 @@ class Transition(nn.Module):
         return state + self.net(torch.cat([state, draw], 1))
 
 
-class FramesAndMore(nn.Module):
+class FrameEncoder(nn.Module):
     """A vector given frames and other vectors: a code of the frames, plus what layers make of it and the others.
 
     Args:
@@ -55,8 +55,8 @@ class FramesAndMore(nn.Module):
         return code + self.correct(torch.cat([code, *others], 1))
 
 
-class WholeCritic(nn.Module):
-    """Critic of a sequence with all its latent variables: features of the frames meet one layer on the rest.
+class SequenceCritic(nn.Module):
+    """Network of a sequence with all its latent variables: features of the frames meet one layer on the rest.
 
     Args:
         trunk: from frames (n, T, c, h, w) to features (n, features).
@@ -100,7 +100,7 @@ def time_strides(frames: int, layers: int) -> list[int]:
     return strides
 
 
-def cube(frames: tuple[int, ...], channels: int) -> nn.Sequential:
+def trunk_3d(frames: tuple[int, ...], channels: int) -> nn.Sequential:
     """Return 3-D convolutions, kernels of 4, on T, c, h, w; they halve the frames until they are at most 4 wide.
 
     The released code's strides in time are 2, 1, 2, 1 for 4 frames, 2, 2, 2, 2 for 16 and 4, 2, 2, 2 for 31.

@@ -4,19 +4,19 @@ from ganbench.layers.blocks import (
     Activation,
     BatchNorm1d,
     BatchNorm2d,
-    Critic,
     Generator,
     LeakyReLU,
     Maxout,
     MinibatchDiscrimination,
+    Network,
     ReferenceNorm,
     Spectral,
     WeightNorm,
     activation,
     one_hot,
 )
-from ganbench.layers.networks import MLP, Backbone, Conv, InitLaw, Natural, Norm
-from ganbench.layers.norms import settle_norms
+from ganbench.layers.networks import MLP, Backbone, Conv, InitLaw, NonNegativeInt, Norm
+from ganbench.layers.norms import recalibrate_batch_norm
 
 __all__ = [
     "MLP",
@@ -25,18 +25,18 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv",
-    "Critic",
     "Generator",
     "InitLaw",
     "LeakyReLU",
     "Maxout",
     "MinibatchDiscrimination",
-    "Natural",
+    "Network",
+    "NonNegativeInt",
     "Norm",
     "ReferenceNorm",
     "Spectral",
     "WeightNorm",
     "activation",
     "one_hot",
-    "settle_norms",
+    "recalibrate_batch_norm",
 ]

@@ -201,7 +201,7 @@ class Generator(nn.Module):
         return torch.tanh(logits / 2) if len(self.shape) > 1 else logits
 
 
-class Critic(nn.Module):
+class Network(nn.Module):
     """Layers from an image to numbers, with dropout whose masks come from outside.
 
     Args:

@@ -18,19 +18,19 @@ from ganbench.layers.blocks import (
     Activation,
     BatchNorm1d,
     BatchNorm2d,
-    Critic,
     Generator,
     LeakyReLU,
     MinibatchDiscrimination,
+    Network,
     ReferenceNorm,
     Spectral,
     activation,
 )
-from ganbench.records import Count, Keep, NonNegative, Positive, Record
+from ganbench.records import Count, NonNegative, Positive, Probability, Record
 
 Norm = Literal["batch", "reference", "virtual", "none"]
 InitLaw = Literal["uniform", "normal", "orthogonal"]
-Natural = Annotated[int, Field(ge=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
 
 
 def _initialise(module: nn.Module, scale: float, law: InitLaw, gains: bool = False) -> None:
@@ -50,14 +50,14 @@ def _initialise(module: nn.Module, scale: float, law: InitLaw, gains: bool = Fal
 
 
 @dataclass(frozen=True)
-class _Networks(Record):
+class _Backbone(Record):
     """What both backbones have."""
 
     generator_norm: Norm = "batch"
     "norm in the generator, except at the output: by the batch, a fixed reference batch, or this and the example"
     reference: Count = 64
     "size of the reference batch"
-    minibatch_kernels: Natural = 0
+    minibatch_kernels: NonNegativeInt = 0
     "kernels of the critic's minibatch discrimination; 0 is none; not for games with a gradient penalty"
     minibatch_dims: Count = 5
     "numbers per kernel"
@@ -67,15 +67,15 @@ class _Networks(Record):
     "batch norm in encoders, except at the input"
 
     @property
-    def critic_mixes(self) -> bool:
+    def critic_uses_batch_statistics(self) -> bool:
         """Whether what the critic says of an example depends on the others of the batch."""
         return self.critic_norm or self.minibatch_kernels > 0
 
-    def make_critic(self, shape: tuple[int, ...], outputs: int = 1, spectral: bool = False) -> Critic:
+    def make_critic(self, shape: tuple[int, ...], outputs: int = 1, spectral: bool = False) -> Network:
         """Return a network from (n, *shape) to (n, outputs)."""
         raise NotImplementedError
 
-    def make_encoder(self, shape: tuple[int, ...], outputs: int) -> Critic:
+    def make_encoder(self, shape: tuple[int, ...], outputs: int) -> Network:
         """Return the critic's network with the encoder's norms, from (n, *shape) to (n, outputs)."""
         return replace(self, minibatch_kernels=0, critic_norm=self.encoder_norm).make_critic(shape, outputs)
 
@@ -104,7 +104,7 @@ class _Networks(Record):
 
 
 @dataclass(frozen=True)
-class MLP(_Networks):
+class MLP(_Backbone):
     """Fully connected networks at the scale of Goodfellow et al. 2014 and f-GAN."""
 
     kind: Literal["mlp"] = "mlp"
@@ -119,7 +119,7 @@ class MLP(_Networks):
     "activation of the critic"
     pieces: Count = 5
     "linear pieces per maxout unit"
-    keep: tuple[Keep, ...] = ()
+    keep: tuple[Probability, ...] = ()
     "keep probabilities of dropout at the critic's input and hidden layers; () is no dropout"
     generator_init: NonNegative = 0.0
     "scale of the generator's weights; 0 keeps the library's default"
@@ -146,7 +146,7 @@ class MLP(_Networks):
             _initialise(network, self.generator_init, self.init_law)
         return network
 
-    def make_critic(self, shape: tuple[int, ...], outputs: int = 1, spectral: bool = False) -> Critic:
+    def make_critic(self, shape: tuple[int, ...], outputs: int = 1, spectral: bool = False) -> Network:
         """Return a network from (n, *shape) to (n, outputs)."""
         pieces = self.pieces if self.critic_activation == "maxout" else 1
         widths = (math.prod(shape), *self.critic)
@@ -158,25 +158,25 @@ class MLP(_Networks):
             parts += [BatchNorm1d(width * pieces)] if normed else []
             blocks.append(nn.Sequential(*parts, activation(self.critic_activation, pieces)))
         blocks.append(self._head(widths[-1], outputs, spectral))
-        network = Critic(blocks, self.keep, widths[: len(self.keep)], self.zero_one)
+        network = Network(blocks, self.keep, widths[: len(self.keep)], self.zero_one)
         if self.critic_init:
             _initialise(network, self.critic_init, self.init_law)
         return network
 
 
 @dataclass(frozen=True)
-class Conv(_Networks):
+class Conv(_Backbone):
     """DCGAN, Radford et al. 2016: layers of stride 2, by default until the image is odd or at most 4 wide."""
 
     kind: Literal["conv"] = "conv"
     "always conv"
     width: Count = 64
     "channels of the layer next to the image; each layer away from it doubles them"
-    critic_width: Natural = 0
+    critic_width: NonNegativeInt = 0
     "channels of the critic's layer next to the image; 0 is width"
     kernel: Literal[3, 4, 5] = 4
     "side of the kernels; 4 takes even sizes only, 3 and 5 go from h to h / 2 rounded up"
-    layers: Natural = 0
+    layers: NonNegativeInt = 0
     "number of layers of stride 2 in each network; 0 halves the image while it is even and above 4"
     image_conv: bool = False
     "end the generator by a 3x3 convolution to the image's channels; the layer before it has its size"
@@ -226,7 +226,7 @@ class Conv(_Networks):
         _initialise(network, self.init, "normal", gains=True)
         return network
 
-    def make_critic(self, shape: tuple[int, ...], outputs: int = 1, spectral: bool = False) -> Critic:
+    def make_critic(self, shape: tuple[int, ...], outputs: int = 1, spectral: bool = False) -> Network:
         """Return a network from (n, *shape) to (n, outputs)."""
         sizes = self._sizes(shape)
         blocks: list[nn.Module] = []
@@ -240,7 +240,7 @@ class Conv(_Networks):
             blocks.append(nn.Sequential(*parts, LeakyReLU(self.critic_slope)))
             inputs = width
         blocks.append(self._head(inputs * sizes[-1] ** 2, outputs, spectral))
-        network = Critic(blocks)
+        network = Network(blocks)
         _initialise(network, self.init, "normal", gains=True)
         return network
 

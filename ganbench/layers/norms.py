@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 
-def settle_norms(net: nn.Module, run: Callable[[Tensor], object], images: Tensor, batch: int = 500) -> None:
+def recalibrate_batch_norm(
+    net: nn.Module, run: Callable[[Tensor], object], images: Tensor, batch: int = 500
+) -> None:
     """Set the running moments of all batch norms of a network to their averages over batches of images.
 
     Args:

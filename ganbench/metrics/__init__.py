@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from torch import Tensor
 
 from ganbench import registry
-from ganbench.distributions.known import Truth
+from ganbench.distributions.known import KnownDistribution
 from ganbench.distributions.moving import Moving
 
 Split = Literal["train", "validation", "test"]
@@ -25,7 +25,7 @@ class Features(NamedTuple):
     logits: Tensor | None  # (n, classes) float64; None if the extractor does not classify
 
 
-class Evidence(Protocol):
+class MetricInputs(Protocol):
     """What a protocol may ask about one finished run; every answer is computed once and kept."""
 
     samples: int
@@ -56,7 +56,7 @@ class Evidence(Protocol):
         """Return the run's reconstruction of every image of a split, same shape and scale as `real`."""
 
     @property
-    def truth(self) -> Truth:
+    def distribution(self) -> KnownDistribution:
         """The law behind the data; UserError if nobody knows it."""
 
     def labels(self, split: Split) -> Tensor:
@@ -153,7 +153,7 @@ class Metric:
     better: Literal["higher", "lower"]
     needs_extractor: Literal["no", "features", "logits"]
     unit: str
-    compute: Callable[[Evidence, str], Score]
+    compute: Callable[[MetricInputs, str], Score]
 
 
 def register(metric: Metric) -> Metric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.blocks import BLOCK, ROWS
 from ganbench.metrics.numerics.checks import matrix, pair, pixels
@@ -66,9 +66,9 @@ def _authentic(fake: Tensor, train: Tensor, block: int) -> Tensor:
     return (_direct(fake, winners[position]) > gaps[position]).double()
 
 
-def _authenticity(evidence: Evidence, extractor: str) -> Score:
-    fake = pixels("generated images", evidence.fake(SAMPLES))
-    train = pixels("training images", evidence.real("train"))
+def _authenticity(inputs: MetricInputs, extractor: str) -> Score:
+    fake = pixels("generated images", inputs.fake(SAMPLES))
+    train = pixels("training images", inputs.real("train"))
     protocol = f"first {len(fake)} generated against {len(train)} training images; pixel distance; float64"
     return average(authentic(fake, train), protocol)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.checks import matrix
 
@@ -30,13 +30,13 @@ def hits(logits: Tensor, classes: Tensor) -> Tensor:
     return (logits.argmax(dim=1) == classes).to(torch.float64)
 
 
-def _classification_error(evidence: Evidence, extractor: str) -> Score:
-    right = hits(evidence.class_logits("test"), evidence.labels("test"))
+def _classification_error(inputs: MetricInputs, extractor: str) -> Score:
+    right = hits(inputs.class_logits("test"), inputs.labels("test"))
     return average(1 - right, f"share of {len(right)} test images; the run's own classifier")
 
 
-def _condition_accuracy(evidence: Evidence, extractor: str) -> Score:
-    (_, logits), classes = evidence.conditioned(extractor)
+def _condition_accuracy(inputs: MetricInputs, extractor: str) -> Score:
+    (_, logits), classes = inputs.conditioned(extractor)
     count = int(classes.max()) + 1
     if logits is None:
         raise UserError(
@@ -49,7 +49,7 @@ def _condition_accuracy(evidence: Evidence, extractor: str) -> Score:
         )
     protocol = (
         f"share of {len(classes)} generated images, {len(classes) // count} of each of {count} classes;"
-        f" {evidence.extractor_id(extractor)}"
+        f" {inputs.extractor_id(extractor)}"
     )
     return average(hits(logits, classes), protocol)
 
@@ -80,13 +80,13 @@ register(
 )
 
 
-def _critic_accuracy(evidence: Evidence, extractor: str) -> Score:
-    verdicts = evidence.verdicts("test")
+def _critic_accuracy(inputs: MetricInputs, extractor: str) -> Score:
+    verdicts = inputs.verdicts("test")
     mean = torch.stack(list(verdicts.values())).mean(0)
     each = ", ".join(f"{critic} {float(right.mean()):.3f}" for critic, right in verdicts.items())
     protocol = (
         f"{len(mean)} test and as many generated items; mean over critics;"
-        f" noise of {evidence.critic_noise:g} on what they see"
+        f" noise of {inputs.critic_noise:g} on what they see"
     )
     return average(mean, protocol, each)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, Split, register
+from ganbench.metrics import Metric, MetricInputs, Score, Split, register
 from ganbench.metrics.numerics.averages import average
 
 NO_CLASS = -1
@@ -137,17 +137,21 @@ class _Clustered(NamedTuple):
     table: Tensor
 
 
-def _clustered(evidence: Evidence, split: Split) -> _Clustered:
-    log_probabilities, labels = evidence.cluster_logits(split).cpu(), evidence.labels(split).cpu()
+def _clustered(inputs: MetricInputs, split: Split) -> _Clustered:
+    log_probabilities, labels = inputs.cluster_logits(split).cpu(), inputs.labels(split).cpu()
     clusters = assigned(log_probabilities)
     table = contingency(clusters, labels, log_probabilities.shape[1], 1 + int(labels.max()))
     return _Clustered(log_probabilities, clusters, labels, table)
 
 
 def _accuracy(
-    evidence: Evidence, extractor: str, rule: str, fit: Callable[[_Clustered], Tensor], split: Split = "validation"
+    inputs: MetricInputs,
+    extractor: str,
+    rule: str,
+    fit: Callable[[_Clustered], Tensor],
+    split: Split = "validation",
 ) -> Score:
-    test, fitted = _clustered(evidence, "test"), _clustered(evidence, split)
+    test, fitted = _clustered(inputs, "test"), _clustered(inputs, split)
     hits = agreement(fit(fitted), test.clusters, test.labels)
     protocol = (
         f"K={len(test.table)}; {rule} of {len(fitted.labels)} {split} images; share of {len(hits)} test images"
@@ -155,10 +159,10 @@ def _accuracy(
     return average(hits, protocol)
 
 
-def _likeness(evidence: Evidence, extractor: str, function: str, text: str) -> Score:
+def _likeness(inputs: MetricInputs, extractor: str, function: str, text: str) -> Score:
     from sklearn import metrics  # slow to import, needed here only
 
-    test = _clustered(evidence, "test")
+    test = _clustered(inputs, "test")
     with warnings.catch_warnings():
         # Advice for those who pass measurements for classes: where most images have a cluster of their own.
         warnings.simplefilter("ignore", UserWarning)
@@ -166,8 +170,8 @@ def _likeness(evidence: Evidence, extractor: str, function: str, text: str) -> S
     return Score(value, torch.nan, len(test.labels), f"K={len(test.table)}; {text}{len(test.labels)} test images")
 
 
-def _nonempty(evidence: Evidence, extractor: str) -> Score:
-    log_probabilities = evidence.cluster_logits("test")
+def _nonempty(inputs: MetricInputs, extractor: str) -> Score:
+    log_probabilities = inputs.cluster_logits("test")
     found, count = len(assigned(log_probabilities).unique()), log_probabilities.shape[1]
     protocol = f"K={count}; clusters with any of {len(log_probabilities)} test images"
     return Score(float(found), torch.nan, len(log_probabilities), protocol)

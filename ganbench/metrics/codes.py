@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.blocks import BLOCK
 from ganbench.metrics.numerics.checks import matrix, pair
@@ -54,13 +54,13 @@ def nearest(queries: Tensor, references: Tensor, block: int = BLOCK) -> Tensor:
     return index.gather(0, panel)[0]
 
 
-def _knn_accuracy(evidence: Evidence, extractor: str) -> Score:
-    references, queries = evidence.codes("train"), evidence.codes("test")
-    labels = evidence.labels("train")[nearest(queries, references)]
+def _knn_accuracy(inputs: MetricInputs, extractor: str) -> Score:
+    references, queries = inputs.codes("train"), inputs.codes("test")
+    labels = inputs.labels("train")[nearest(queries, references)]
     protocol = (
         f"share of {len(queries)} test images; nearest of {len(references)} training images, Euclidean; float64"
     )
-    return average((labels == evidence.labels("test")).double(), protocol, f"{queries.shape[1]} dimensions")
+    return average((labels == inputs.labels("test")).double(), protocol, f"{queries.shape[1]} dimensions")
 
 
 def probe(splits: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
@@ -100,11 +100,9 @@ def probe(splits: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
     return torch.from_numpy(hits).double(), strength
 
 
-def _probe_accuracy(evidence: Evidence, extractor: str) -> Score:
-    splits = [
-        (evidence.codes(split)[:PROBED], evidence.labels(split)[:PROBED]) for split in ("train", "validation")
-    ]
-    hits, strength = probe([*splits, (evidence.codes("test"), evidence.labels("test"))])
+def _probe_accuracy(inputs: MetricInputs, extractor: str) -> Score:
+    splits = [(inputs.codes(split)[:PROBED], inputs.labels(split)[:PROBED]) for split in ("train", "validation")]
+    hits, strength = probe([*splits, (inputs.codes("test"), inputs.labels("test"))])
     (codes, _), (held, _) = splits
     protocol = (
         f"share of {len(hits)} test images; logistic regression on the first {len(codes)} training images,"
@@ -141,8 +139,8 @@ def cycle_errors(codes: Tensor, again: Tensor) -> tuple[Tensor, int]:
     return ((codes - again).square() / codes.var(dim=0, correction=0)).mean(dim=1), int(vary.sum())
 
 
-def _latent_cycle_error(evidence: Evidence, extractor: str) -> Score:
-    codes, again = evidence.cycle()
+def _latent_cycle_error(inputs: MetricInputs, extractor: str) -> Score:
+    codes, again = inputs.cycle()
     errors, counted = cycle_errors(codes, again)
     protocol = (
         f"codes of {len(codes)} generated images, decoded and encoded; squared error / variance of each dimension,"

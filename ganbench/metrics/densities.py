@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from ganbench.distributions.known import Truth
+from ganbench.distributions.known import KnownDistribution
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 
 CELLS = 400_000
 BINS = 200
@@ -63,13 +63,13 @@ def bin_masses(values: Tensor, masses: Tensor, edges: Tensor) -> tuple[Tensor, f
     return bins[1:-1], float(masses[flat].sum())
 
 
-def quantile_edges(law: Truth, bins: int = BINS) -> Tensor:
+def quantile_edges(law: KnownDistribution, bins: int = BINS) -> Tensor:
     """Return the edges of bins of equal probability under a law, (bins + 1,), the outer ones infinite."""
     inner = law.quantile(torch.arange(1, bins, dtype=torch.float64) / bins)
     return torch.cat([inner.new_tensor([-math.inf]), inner, inner.new_tensor([math.inf])])
 
 
-def wasserstein1(values: Tensor, masses: Tensor, law: Truth) -> float:
+def wasserstein1(values: Tensor, masses: Tensor, law: KnownDistribution) -> float:
     """Return the integral of |F_model - F_law|, by the trapezoid rule on a grid that resolves both laws.
 
     Args:
@@ -107,18 +107,18 @@ def divergences(p: Tensor, q: Tensor) -> dict[str, float]:
     return {"kl": kl(p, q), "reverse-kl": kl(q, p), "js": (kl(p, middle) + kl(q, middle)) / 2}
 
 
-_known: WeakKeyDictionary[Evidence, tuple[Tensor, Tensor]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[MetricInputs, tuple[Tensor, Tensor]] = WeakKeyDictionary()
 "evidence -> law of its generator, so that four metrics cost one pass"
 
 
-def _measure(evidence: Evidence, extractor: str, kind: str) -> Score:
-    law = evidence.truth
+def _measure(inputs: MetricInputs, extractor: str, kind: str) -> Score:
+    law = inputs.distribution
     if law.dimensions != 1:
         raise UserError(f"exact divergences need data of 1 dimension, not {law.dimensions}; use mmd or w1")
-    if evidence not in _known:
-        values, masses = evidence.push_forward(CELLS)
-        _known[evidence] = values.cpu(), masses.cpu()
-    values, masses = _known[evidence]
+    if inputs not in _known:
+        values, masses = inputs.push_forward(CELLS)
+        _known[inputs] = values.cpu(), masses.cpu()
+    values, masses = _known[inputs]
     q, atoms = bin_masses(values, masses, quantile_edges(law))
     protocol = f"law of the generator from {CELLS} cells of its input, even within a cell"
     detail = f"{100 * atoms:.3g} % of the generator's mass sits on single points" if atoms > 0 else ""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.blocks import BLOCK, ROWS
 from ganbench.metrics.numerics.checks import matrix, pair
 from ganbench.metrics.numerics.moments import Moments
@@ -159,10 +159,10 @@ def score(real: Tensor, fake: Tensor, extractor: str, what: str = "images") -> S
     return Score(value, _jackknife(law, fake), len(fake), protocol, detail)
 
 
-def _fid(evidence: Evidence, extractor: str) -> Score:
-    real = evidence.features("test", extractor).features
-    fake = evidence.features("fake", extractor, evidence.samples).features
-    return score(real, fake, evidence.extractor_id(extractor))
+def _fid(inputs: MetricInputs, extractor: str) -> Score:
+    real = inputs.features("test", extractor).features
+    fake = inputs.features("fake", extractor, inputs.samples).features
+    return score(real, fake, inputs.extractor_id(extractor))
 
 
 register(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.blocks import ROWS
 from ganbench.metrics.numerics.checks import matrix
@@ -48,8 +48,8 @@ def inception_scores(logits: Tensor, splits: int = SPLITS) -> Tensor:
     return torch.stack(scores)
 
 
-def _inception_score(evidence: Evidence, extractor: str) -> Score:
-    logits = evidence.features("fake", extractor, evidence.samples).logits
+def _inception_score(inputs: MetricInputs, extractor: str) -> Score:
+    logits = inputs.features("fake", extractor, inputs.samples).logits
     if logits is None:
         raise UserError(
             f"extractor '{extractor}' gives no class logits, which inception-score needs; use a classifier"
@@ -57,7 +57,7 @@ def _inception_score(evidence: Evidence, extractor: str) -> Score:
     scores = average(inception_scores(logits), "")
     protocol = (
         f"{len(logits)} generated images in {SPLITS} contiguous splits, mean over splits;"
-        f" {evidence.extractor_id(extractor)}; {logits.shape[1]} classes; float64"
+        f" {inputs.extractor_id(extractor)}; {logits.shape[1]} classes; float64"
     )
     return Score(scores.value, scores.std_error, len(logits), protocol)
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.blocks import BLOCK, panels
 from ganbench.metrics.numerics.checks import pair
 from ganbench.metrics.numerics.threads import in_threads
@@ -110,12 +110,12 @@ def mmd2_of_subsets(x: Tensor, y: Tensor, subsets: int = SUBSETS, size: int = SU
     return torch.cat(in_threads(of_subset, drawn))
 
 
-def _kid(evidence: Evidence, extractor: str) -> Score:
+def _kid(inputs: MetricInputs, extractor: str) -> Score:
     real, fake = pair(
         "test features",
-        evidence.features("test", extractor).features,
+        inputs.features("test", extractor).features,
         "generated features",
-        evidence.features("fake", extractor, evidence.samples).features,
+        inputs.features("fake", extractor, inputs.samples).features,
         least=2,
     )
     n = min(len(real), len(fake))
@@ -125,7 +125,7 @@ def _kid(evidence: Evidence, extractor: str) -> Score:
     std_error = float(values.std(unbiased=False)) * math.sqrt(size / (n - size)) if n > size else math.nan
     protocol = (
         f"mean of {SUBSETS} subsets of {size} from {len(fake)} generated and {len(real)} test images;"
-        f" kernel (x.y/d+1)^3, unbiased; {evidence.extractor_id(extractor)}; d={real.shape[1]}; float64"
+        f" kernel (x.y/d+1)^3, unbiased; {inputs.extractor_id(extractor)}; d={real.shape[1]}; float64"
     )
     detail = "" if n > size else f"no standard error: a subset holds all {n} images"
     return Score(float(values.mean()), std_error, len(fake), protocol, detail)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganbench.distributions.known import Modes
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.checks import pair
 
 SAMPLES = 2500
@@ -46,12 +46,12 @@ def divergence(counts: Tensor, probabilities: Tensor) -> float:
     return float((torch.xlogy(shares, shares) - shares * probabilities.double().log()).sum())
 
 
-def _found(evidence: Evidence) -> tuple[Tensor, Tensor, Modes, str]:
+def _found(inputs: MetricInputs) -> tuple[Tensor, Tensor, Modes, str]:
     """Return the counts of high-quality samples per mode, their flags, the modes and the protocol."""
-    modes = evidence.truth.modes
+    modes = inputs.distribution.modes
     if modes is None:
         raise UserError("the law of this dataset has no known modes; use ring, grid or another mixture")
-    nearest, high = nearest_modes(evidence.fake(SAMPLES).cpu(), modes)
+    nearest, high = nearest_modes(inputs.fake(SAMPLES).cpu(), modes)
     counts = nearest[high].bincount(minlength=len(modes.centres))
     distance = "root mean square over dimensions" if modes.per_dimension else "Euclidean distance"
     protocol = (
@@ -61,19 +61,19 @@ def _found(evidence: Evidence) -> tuple[Tensor, Tensor, Modes, str]:
     return counts, high, modes, protocol
 
 
-def _modes_captured(evidence: Evidence, extractor: str) -> Score:
-    counts, high, modes, protocol = _found(evidence)
+def _modes_captured(inputs: MetricInputs, extractor: str) -> Score:
+    counts, high, modes, protocol = _found(inputs)
     return Score(float((counts > 0).sum()), math.nan, len(high), protocol, f"of {len(modes.centres)}")
 
 
-def _high_quality(evidence: Evidence, extractor: str) -> Score:
-    _, high, _, protocol = _found(evidence)
+def _high_quality(inputs: MetricInputs, extractor: str) -> Score:
+    _, high, _, protocol = _found(inputs)
     share = float(high.double().mean())
     return Score(share, math.sqrt(share * (1 - share) / len(high)), len(high), protocol)
 
 
-def _mode_kl(evidence: Evidence, extractor: str) -> Score:
-    counts, _, modes, protocol = _found(evidence)
+def _mode_kl(inputs: MetricInputs, extractor: str) -> Score:
+    counts, _, modes, protocol = _found(inputs)
     n = int(counts.sum())
     detail = f"{n} samples of high quality" if n else f"none of {SAMPLES} samples is of high quality"
     return Score(divergence(counts, modes.probabilities), math.nan, n, protocol, detail)

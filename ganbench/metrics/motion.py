@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganbench.distributions.moving import Moving
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.video import content, located
 
@@ -61,10 +61,10 @@ def visible(brightness: Tensor, whole: Tensor, least: float) -> Tensor:
     return (brightness >= bound).double().mean(1)
 
 
-def _moving(evidence: Evidence) -> Moving:
-    if evidence.view is None:
+def _moving(inputs: MetricInputs) -> Moving:
+    if inputs.view is None:
         raise UserError("nobody knows how these data move; take a dataset that does, e.g. moving-digits")
-    return evidence.view
+    return inputs.view
 
 
 def _law(view: Moving) -> str:
@@ -72,9 +72,9 @@ def _law(view: Moving) -> str:
     return f"runs of {RUN} frames, steps of {step:g} pixels, nearest of {DIRECTIONS} directions; float64"
 
 
-def _motion(evidence: Evidence, extractor: str) -> Score:
-    view = _moving(evidence)
-    corners = located(evidence.fake(), view)
+def _motion(inputs: MetricInputs, extractor: str) -> Score:
+    view = _moving(inputs)
+    corners = located(inputs.fake(), view)
     errors = motion_errors(corners, view)
     steps = corners.double().diff(dim=1).norm(dim=2).mean()
     protocol = f"{len(corners)} generated sequences of {corners.shape[1]} frames; {_law(view)}"
@@ -82,19 +82,19 @@ def _motion(evidence: Evidence, extractor: str) -> Score:
     return average(errors.mean(1), protocol, detail)
 
 
-def _extrapolation(evidence: Evidence, extractor: str) -> Score:
-    view = _moving(evidence)
-    errors = motion_errors(located(evidence.extrapolations(LONG_SEQUENCES, LONG), view), view)
+def _extrapolation(inputs: MetricInputs, extractor: str) -> Score:
+    view = _moving(inputs)
+    errors = motion_errors(located(inputs.extrapolations(LONG_SEQUENCES, LONG), view), view)
     protocol = f"{len(errors)} sequences extrapolated to {LONG} frames; {_law(view)}"
     first, last = (float(part.mean()) for part in (errors[:, :50], errors[:, -50:]))
     return average(errors.mean(1), protocol, f"first 50 runs {first:.3g}, last 50 runs {last:.3g} pixels")
 
 
-def _visible(evidence: Evidence, extractor: str) -> Score:
-    _moving(evidence)
-    sequences = evidence.extrapolations(LONG_SEQUENCES, LONG)
-    frames, made = content(evidence, sequences)
-    real, _ = content(evidence, evidence.real("test")[:, :1])
+def _visible(inputs: MetricInputs, extractor: str) -> Score:
+    _moving(inputs)
+    sequences = inputs.extrapolations(LONG_SEQUENCES, LONG)
+    frames, made = content(inputs, sequences)
+    real, _ = content(inputs, inputs.real("test")[:, :1])
     brightness = frames.double().sum((1, 2, 3)).unflatten(0, sequences.shape[:2])
     whole = sequences.double().sum((2, 3, 4))
     least = float(real.double().sum((1, 2, 3)).min())

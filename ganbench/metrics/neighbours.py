@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.blocks import BLOCK, in_float64
 from ganbench.metrics.numerics.checks import pair
@@ -90,16 +90,16 @@ _measured: WeakIdKeyDictionary = WeakIdKeyDictionary()
 "evidence -> {extractor: neighbours}, so that four metrics cost one computation"
 
 
-def _compute(evidence: Evidence, extractor: str, field: str) -> Score:
-    known: dict[str, tuple[int, Neighbours]] = _measured.setdefault(evidence, {})
+def _compute(inputs: MetricInputs, extractor: str, field: str) -> Score:
+    known: dict[str, tuple[int, Neighbours]] = _measured.setdefault(inputs, {})
     if extractor not in known:
-        real = evidence.features("test", extractor).features
-        fake = evidence.features("fake", extractor, evidence.samples).features
+        real = inputs.features("test", extractor).features
+        fake = inputs.features("fake", extractor, inputs.samples).features
         n = min(len(real), len(fake))
         known[extractor] = n, neighbours(real[:n], fake[:n])
     n, measured = known[extractor]
     protocol = (
-        f"first {n} generated and first {n} test images; k={K}, <=; {evidence.extractor_id(extractor)}; float64"
+        f"first {n} generated and first {n} test images; k={K}, <=; {inputs.extractor_id(extractor)}; float64"
     )
     return average(getattr(measured, field), protocol)
 

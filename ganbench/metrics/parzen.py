@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.blocks import BLOCK
 from ganbench.metrics.numerics.checks import matrix, pair, pixels
@@ -119,10 +119,10 @@ def held_out_log_likelihoods(samples: Tensor, bandwidths: Tensor, folds: int = 3
     return torch.cat(scores, dim=1)
 
 
-def _score(evidence: Evidence, centres: Tensor, grid: Tensor, means: Tensor, rule: str) -> Score:
+def _score(inputs: MetricInputs, centres: Tensor, grid: Tensor, means: Tensor, rule: str) -> Score:
     """Return the score on the test split at the bandwidth with the largest of `means`, (b,)."""
     best = int(means.argmax())
-    items = log_likelihoods(pixels("test images", evidence.real("test")), centres, grid[best : best + 1])[0]
+    items = log_likelihoods(pixels("test images", inputs.real("test")), centres, grid[best : best + 1])[0]
     protocol = (
         f"{len(centres)} generated images as centres; sigma by {rule}; mean over {len(items)} test images;"
         f" {centres.shape[1]} pixels in [0, 1]; float64"
@@ -131,23 +131,23 @@ def _score(evidence: Evidence, centres: Tensor, grid: Tensor, means: Tensor, rul
     return average(items, protocol, f"sigma={float(grid[best]):.3g}{edge}")
 
 
-def _on_validation(evidence: Evidence, extractor: str, grid: Tensor) -> Score:
-    centres = pixels("generated images", evidence.fake(SAMPLES))
-    validation = pixels("validation images", evidence.real("validation", VALIDATION))
+def _on_validation(inputs: MetricInputs, extractor: str, grid: Tensor) -> Score:
+    centres = pixels("generated images", inputs.fake(SAMPLES))
+    validation = pixels("validation images", inputs.real("validation", VALIDATION))
     means = log_likelihoods(validation, centres, grid).mean(dim=1)
     rule = (
         f"largest mean on the first {len(validation)} validation images,"
         f" {len(grid)} values {float(grid[0]):g}..{float(grid[-1]):g}"
     )
-    return _score(evidence, centres, grid, means, rule)
+    return _score(inputs, centres, grid, means, rule)
 
 
-def _on_folds(evidence: Evidence, extractor: str) -> Score:
+def _on_folds(inputs: MetricInputs, extractor: str) -> Score:
     grid = fold_grid()
-    centres = pixels("generated images", evidence.fake(FGAN_SAMPLES))
+    centres = pixels("generated images", inputs.fake(FGAN_SAMPLES))
     means = held_out_log_likelihoods(centres, grid).mean(dim=1)
     rule = f"3-fold cross-validation on the centres, {len(grid)} values 10^-1.2..1"
-    return _score(evidence, centres, grid, means, rule)
+    return _score(inputs, centres, grid, means, rule)
 
 
 for _name, _summary, _compute in (

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.blocks import in_float64
 from ganbench.metrics.numerics.checks import pair, pixels
@@ -32,9 +32,9 @@ def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
     return torch.cat([(a - b).square().mean(dim=1) for a, b in blocks])
 
 
-def _reconstruction_mse(evidence: Evidence, extractor: str) -> Score:
-    images = pixels("test images", evidence.real("test"))
-    made = pixels("reconstructions", evidence.reconstructions("test"))
+def _reconstruction_mse(inputs: MetricInputs, extractor: str) -> Score:
+    images = pixels("test images", inputs.real("test"))
+    made = pixels("reconstructions", inputs.reconstructions("test"))
     protocol = f"mean over {len(images)} test images and {images.shape[1]} pixels in [0, 1]; float64"
     return average(squared_errors(images, made), protocol)
 

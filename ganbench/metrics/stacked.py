@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.modes import divergence
 
 MODES = 1000
@@ -32,14 +32,14 @@ def histogram(logits: Tensor) -> Tensor:
     return (100 * digits[:, 0] + 10 * digits[:, 1] + digits[:, 2]).bincount(minlength=MODES)
 
 
-def _measure(evidence: Evidence, extractor: str, samples: int, kind: str) -> Score:
-    counts = histogram(evidence.channel_logits(extractor, samples))
+def _measure(inputs: MetricInputs, extractor: str, samples: int, kind: str) -> Score:
+    counts = histogram(inputs.channel_logits(extractor, samples))
     detail = f"{int((counts >= HITS).sum())} modes with at least {HITS} hits"
     uniform = torch.full_like(counts, 1 / MODES, dtype=torch.float64)
     value = divergence(counts, uniform) if kind == "kl" else float((counts > 0).sum())
     protocol = (
         f"first {samples} generated images, all counted; mode 100a+10b+c from the digit in each channel;"
-        f" {evidence.extractor_id(extractor)}; float64"
+        f" {inputs.extractor_id(extractor)}; float64"
     )
     return Score(value, math.nan, samples, protocol, detail)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.checks import matrix, pair
 
@@ -100,15 +100,15 @@ def wasserstein1_test(x: Tensor, y: Tensor, permutations: int = W1_PERMUTATIONS)
     return p_value(observed * (1 - 1e-12), torch.tensor(values, dtype=torch.float64))
 
 
-def _sides(evidence: Evidence, most: int) -> tuple[Tensor, Tensor, str]:
+def _sides(inputs: MetricInputs, most: int) -> tuple[Tensor, Tensor, str]:
     """Return equally many generated and test samples as rows on the CPU, and the protocol's first part."""
-    real = evidence.real("test", most).flatten(1).cpu()
-    fake = evidence.fake(len(real)).flatten(1).cpu()
+    real = inputs.real("test", most).flatten(1).cpu()
+    fake = inputs.fake(len(real)).flatten(1).cpu()
     return fake, real, f"first {len(fake)} generated and first {len(real)} test samples"
 
 
-def _log_density(evidence: Evidence, extractor: str) -> Score:
-    logs = evidence.truth.log_density(evidence.fake(evidence.samples).cpu())
+def _log_density(inputs: MetricInputs, extractor: str) -> Score:
+    logs = inputs.distribution.log_density(inputs.fake(inputs.samples).cpu())
     protocol = f"mean exact log density over {len(logs)} generated samples under the law of the data; float64"
     lost = int(logs.isneginf().sum())
     if lost:
@@ -117,8 +117,8 @@ def _log_density(evidence: Evidence, extractor: str) -> Score:
     return average(logs, protocol)
 
 
-def _mmd(evidence: Evidence, extractor: str, test: bool) -> Score:
-    fake, real, sides = _sides(evidence, MMD_SAMPLES)
+def _mmd(inputs: MetricInputs, extractor: str, test: bool) -> Score:
+    fake, real, sides = _sides(inputs, MMD_SAMPLES)
     sigma = median_bandwidth(real)
     value, p = mmd_test(fake, real, MMD_PERMUTATIONS if test else 0, sigma)
     kernel = "Gaussian kernel, sigma = median distance of test pairs; unbiased MMD^2; float64"
@@ -127,14 +127,14 @@ def _mmd(evidence: Evidence, extractor: str, test: bool) -> Score:
     return Score(p if test else value, error, len(fake), f"{sides}; {rule}{kernel}", f"sigma={sigma:.4g}")
 
 
-def _w1(evidence: Evidence, extractor: str) -> Score:
-    fake, real, sides = _sides(evidence, W1_SAMPLES)
+def _w1(inputs: MetricInputs, extractor: str) -> Score:
+    fake, real, sides = _sides(inputs, W1_SAMPLES)
     value = wasserstein1(_distances(*pair("generated samples", fake, "real samples", real)))
     return Score(value, math.nan, len(fake), f"{sides}; cheapest matching, Euclidean; float64")
 
 
-def _w1_p(evidence: Evidence, extractor: str) -> Score:
-    fake, real, sides = _sides(evidence, W1_TEST_SAMPLES)
+def _w1_p(inputs: MetricInputs, extractor: str) -> Score:
+    fake, real, sides = _sides(inputs, W1_TEST_SAMPLES)
     p = wasserstein1_test(fake, real)
     error = math.sqrt(p * (1 - p) / W1_PERMUTATIONS)
     protocol = f"{sides}; p-value of {W1_PERMUTATIONS} permutations; cheapest matching, Euclidean; float64"

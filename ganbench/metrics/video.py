@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganbench.distributions.moving import Moving
 from ganbench.errors import UserError
-from ganbench.metrics import Evidence, Metric, Score, frechet, register
+from ganbench.metrics import Metric, MetricInputs, Score, frechet, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.blocks import in_float64
 from ganbench.metrics.numerics.checks import pixels
@@ -78,39 +78,39 @@ def located(sequences: Tensor, view: Moving) -> Tensor:
     return locate(as_sequences(sequences).flatten(0, 1), view.side).unflatten(0, sequences.shape[:2])
 
 
-def content(evidence: Evidence, sequences: Tensor) -> tuple[Tensor, str]:
+def content(inputs: MetricInputs, sequences: Tensor) -> tuple[Tensor, str]:
     """Return the digits in all frames, or whole frames of data without a view, and what they are."""
     frames = as_sequences(sequences).flatten(0, 1)
-    if evidence.view is None:
+    if inputs.view is None:
         return frames, "whole frames"
-    side = evidence.view.side
+    side = inputs.view.side
     return crop(frames, locate(frames, side), side), f"{side}x{side} windows around the brightness"
 
 
-def _frame_fid(evidence: Evidence, extractor: str) -> Score:
-    length = as_sequences(evidence.real("test", 1)).shape[1]
+def _frame_fid(inputs: MetricInputs, extractor: str) -> Score:
+    length = as_sequences(inputs.real("test", 1)).shape[1]
     chosen = torch.linspace(0, length - 1, min(FRAMES, length)).round().long().tolist()
-    (real, made), (fake, _) = (content(evidence, x[:, chosen]) for x in (evidence.real("test"), evidence.fake()))
-    features = [evidence.extracted(frames, extractor).features for frames in (real, fake)]
+    (real, made), (fake, _) = (content(inputs, x[:, chosen]) for x in (inputs.real("test"), inputs.fake()))
+    features = [inputs.extracted(frames, extractor).features for frames in (real, fake)]
     what = f"frames, {len(chosen)} evenly spaced ones of each sequence, {made}"
-    return frechet.score(features[0], features[1], evidence.extractor_id(extractor), what)
+    return frechet.score(features[0], features[1], inputs.extractor_id(extractor), what)
 
 
-def _identity(evidence: Evidence, extractor: str) -> Score:
-    sequences = evidence.fake()
-    frames, made = content(evidence, sequences)
-    logits = evidence.extracted(frames, extractor).logits
+def _identity(inputs: MetricInputs, extractor: str) -> Score:
+    sequences = inputs.fake()
+    frames, made = content(inputs, sequences)
+    logits = inputs.extracted(frames, extractor).logits
     if logits is None:
         raise UserError(f"extractor {extractor} has no logits; take a classifier, e.g. lenet-mnist-v1")
     protocol = (
-        f"{len(sequences)} generated sequences, all frames; {made}; {evidence.extractor_id(extractor)}; float64"
+        f"{len(sequences)} generated sequences, all frames; {made}; {inputs.extractor_id(extractor)}; float64"
     )
     return average(identity_consistency(logits.unflatten(0, sequences.shape[:2])), protocol)
 
 
-def _prediction(evidence: Evidence, extractor: str) -> Score:
-    real = as_sequences(evidence.real("test"))[:, 1:]
-    made = evidence.predictions("test")
+def _prediction(inputs: MetricInputs, extractor: str) -> Score:
+    real = as_sequences(inputs.real("test"))[:, 1:]
+    made = inputs.predictions("test")
     if made.shape != real.shape:
         raise UserError(f"expected predictions of shape {tuple(real.shape)}, got {tuple(made.shape)}")
     errors = squared_errors(pixels("test frames", real), pixels("predictions", made))

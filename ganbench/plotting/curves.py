@@ -8,15 +8,15 @@ from pathlib import Path
 
 from ganbench import registry
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.inputs import RunInputs
 from ganbench.evaluation.measure import find
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.real import RealData
 from ganbench.records import write_whole
 from ganbench.runs.folder import restore, snapshot, snapshot_rounds
 from ganbench.suites.spec import RunSpec
 
 
-def curve(folder: Path, spec: RunSpec, reference: Reference, name: str) -> list[tuple[int, float]]:
+def curve(folder: Path, spec: RunSpec, real: RealData, name: str) -> list[tuple[int, float]]:
     """Return (round, value) at every snapshot of a run, without what games take from their data after training.
 
     Args:
@@ -34,22 +34,22 @@ def curve(folder: Path, spec: RunSpec, reference: Reference, name: str) -> list[
         raise UserError(f"'{folder}' kept no snapshots; run a budget that has them, e.g. cpu of clustering-30")
     points = []
     for round_ in rounds:
-        game = restore(spec, reference.data, folder, round_)
+        game = restore(spec, real.data, folder, round_)
         if not callable(getattr(game, metric.ability, None)):
             raise UserError(f"{spec.model} has no {metric.ability}, which {name} needs")
-        points.append((round_, metric.compute(RunEvidence(game, spec, reference), extractor).value))
+        points.append((round_, metric.compute(RunInputs(game, spec, real), extractor).value))
     return points
 
 
-def draw_curves(runs: Sequence[tuple[Path, RunSpec, Reference]], name: str, path: Path) -> None:
+def draw_curves(runs: Sequence[tuple[Path, RunSpec, RealData]], name: str, path: Path) -> None:
     """Draw a metric over rounds: each trained model's mean over its seeds, and a band from lowest to highest."""
     from matplotlib.figure import Figure  # slow to import, needed here only
 
     lines: dict[str, dict[int, list[float]]] = {}
-    for folder, spec, reference in runs:
+    for folder, spec, real in runs:
         if not registry.models.get(spec.model).game.players:
             continue  # a reference is fitted at once
-        for round_, value in curve(folder, spec, reference, name):
+        for round_, value in curve(folder, spec, real, name):
             lines.setdefault(spec.model, {}).setdefault(round_, []).append(value)
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()

@@ -9,30 +9,31 @@ from pathlib import Path
 
 from ganbench import datasets
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.grid import png
+from ganbench.evaluation.inputs import RunInputs
+from ganbench.evaluation.real import RealData
 from ganbench.plotting import panels
-from ganbench.plotting.canvas import Block, gif, png, sheet
+from ganbench.plotting.canvas import Panel, gif, sheet
 from ganbench.records import write_whole
 from ganbench.runs.folder import Status, restore
 from ganbench.suites.spec import read_spec
 
-Drawing = Callable[[RunEvidence], list[Block]]
+Drawing = Callable[[RunInputs], list[Panel]]
 
 
 @lru_cache(maxsize=4)
-def reference(name: str, root: str | None = None, download: bool = True) -> Reference:
+def real_data(name: str, root: str | None = None, download: bool = True) -> RealData:
     """Return a dataset ready to be compared with, loaded once."""
-    return Reference(datasets.load(name, root, download))
+    return RealData(datasets.load(name, root, download))
 
 
-def read_run(folder: Path, data_root: str | None = None, download: bool = True) -> RunEvidence:
+def read_run(folder: Path, data_root: str | None = None, download: bool = True) -> RunInputs:
     """Return what can be asked about a run; UserError if it diverged."""
     spec, status = read_spec(folder), Status.read(folder)
     if status is not None and status.state == "diverged":
         raise UserError(f"'{folder}' cannot be drawn: the run diverged ({status.reason})")
-    known = reference(spec.dataset, data_root, download)
-    return RunEvidence(restore(spec, known.data, folder), spec, known)
+    known = real_data(spec.dataset, data_root, download)
+    return RunInputs(restore(spec, known.data, folder), spec, known)
 
 
 def first_seeds(folders: Sequence[Path]) -> list[Path]:
@@ -60,7 +61,7 @@ class Kind:
     draw: Drawing
     needs: tuple[str, ...] = ()
     axes: tuple[int, ...] = (3,)
-    obstacle: Callable[[RunEvidence], str] = lambda evidence: ""
+    obstacle: Callable[[RunInputs], str] = lambda inputs: ""
     film: Drawing | None = None
 
 
@@ -77,22 +78,22 @@ KINDS = {
 }
 
 
-def obstacle(kind: str, evidence: RunEvidence) -> str:
+def obstacle(kind: str, inputs: RunInputs) -> str:
     """Return why a kind of picture cannot be drawn of a run, "" if it can."""
-    chosen, game = KINDS[kind], evidence.game
+    chosen, game = KINDS[kind], inputs.game
     if len(game.data.shape) not in chosen.axes:
         return f"{game.data.name} has no {'sequences of frames' if 4 in chosen.axes else 'single images'}"
     lacking = [name for name in chosen.needs if not callable(getattr(game, name, None))]
-    return f"it has no {lacking[0]}" if lacking else chosen.obstacle(evidence)
+    return f"it has no {lacking[0]}" if lacking else chosen.obstacle(inputs)
 
 
-def _titled(evidence: RunEvidence, blocks: list[Block]) -> Iterator[Block]:
-    spec = evidence.spec
+def _titled(inputs: RunInputs, blocks: list[Panel]) -> Iterator[Panel]:
+    spec = inputs.spec
     caption = f"{spec.model}, {spec.dataset}, {spec.suite}/{spec.budget}, {spec.rounds:,} rounds"
     return (replace(block, title=f"{caption}: {block.title}") for block in blocks)
 
 
-def draw_gallery(kind: str, runs: Sequence[RunEvidence], path: Path) -> None:
+def draw_kind(kind: str, runs: Sequence[RunInputs], path: Path) -> None:
     """Draw the blocks of runs one below another: a film if the path ends in .gif, else a PNG."""
     for run in runs:
         if reason := obstacle(kind, run):
@@ -108,7 +109,7 @@ def draw_gallery(kind: str, runs: Sequence[RunEvidence], path: Path) -> None:
         write_whole(path, gif(sheet(blocks) for blocks in frames))
 
 
-def draw_run(run: RunEvidence, folder: Path, kind: str = "") -> list[Path]:
+def draw_run(run: RunInputs, folder: Path, kind: str = "") -> list[Path]:
     """Draw one kind of picture into a run's folder, or all kinds that the run has."""
     kinds = [kind] if kind else [name for name in KINDS if not obstacle(name, run)]
     if not kinds:
@@ -117,5 +118,5 @@ def draw_run(run: RunEvidence, folder: Path, kind: str = "") -> list[Path]:
     for name in kinds:
         for suffix in (".png", ".gif") if KINDS[name].film else (".png",):
             paths.append(folder / f"{name}{suffix}")
-            draw_gallery(name, [run], paths[-1])
+            draw_kind(name, [run], paths[-1])
     return paths

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganbench.distributions.noise import Law, Normal, Uniform, draw
+from ganbench.distributions.noise import Noise, Normal, Uniform, draw
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
+from ganbench.evaluation.grid import FRAME
+from ganbench.evaluation.inputs import RunInputs
 from ganbench.metrics.clustering import assigned, log_odds
-from ganbench.plotting.canvas import FRAME, Block
+from ganbench.plotting.canvas import Panel
 from ganbench.records import seed_stream
 
 ROWS, COLUMNS, SIDE = 8, 10, 20  # of most blocks; of the manifold
@@ -21,33 +22,33 @@ FRAMES = 20  # of a sequence that are shown
 LENGTH, SPANS = 200, ((1, 4), (47, 50), (97, 100), (147, 150), (197, 200))  # extrapolated frames, those of strips
 
 
-def sampling_laws(evidence: RunEvidence) -> dict[str, Law]:
+def sampling_laws(run: RunInputs) -> dict[str, Noise]:
     """Return the laws of the noise that sampling needs."""
-    return {name: law for name, law in evidence.game.noise().items() if not law.training_only}
+    return {name: law for name, law in run.game.noise().items() if not law.training_only}
 
 
-def noise(evidence: RunEvidence, n: int) -> dict[str, Tensor]:
+def noise(run: RunInputs, n: int) -> dict[str, Tensor]:
     """Return n draws of the noise that sampling needs, always the same for a run."""
-    spec, like = evidence.spec, torch.empty(0, device=evidence.reference.data.images["train"].device)
+    spec, like = run.spec, torch.empty(0, device=run.real_data.data.images["train"].device)
     stream = seed_stream(spec.dataset, spec.model, spec.seed, "picture")
     generator = torch.Generator(like.device).manual_seed(stream)
-    return {name: drawn[0] for name, drawn in draw(sampling_laws(evidence), n, [generator], like).items()}
+    return {name: drawn[0] for name, drawn in draw(sampling_laws(run), n, [generator], like).items()}
 
 
-def made(evidence: RunEvidence, method: str, *inputs: object, n: int = 0) -> Tensor:
+def made(run: RunInputs, method: str, *inputs: object, n: int = 0) -> Tensor:
     """Return what a method of the game makes, as pixels in [0, 1]; if n, it may ask for classes of test items."""
-    call = getattr(evidence.game, method)
-    asks = n and evidence.game.league == "conditional" and "y" in inspect.signature(call).parameters
+    call = getattr(run.game, method)
+    asks = n and run.game.supervision == "conditional" and "y" in inspect.signature(call).parameters
     with torch.no_grad():
-        images = call(*inputs, *([evidence.labels("test")[:n]] if asks else []))
+        images = call(*inputs, *([run.labels("test")[:n]] if asks else []))
     if not images.isfinite().all():
-        raise UserError(f"{evidence.spec.model} cannot be drawn: it makes NaN or infinite pixels")
+        raise UserError(f"{run.spec.model} cannot be drawn: it makes NaN or infinite pixels")
     return ((images + 1) / 2).clamp(0, 1).float()
 
 
-def _codes(evidence: RunEvidence, images: Tensor) -> Tensor:
+def _codes(run: RunInputs, images: Tensor) -> Tensor:
     with torch.no_grad():
-        return evidence.game.encode(images * 2 - 1)  # type: ignore[operator]
+        return run.game.encode(images * 2 - 1)  # type: ignore[operator]
 
 
 def _filled(images: Tensor, n: int) -> Tensor:
@@ -56,11 +57,11 @@ def _filled(images: Tensor, n: int) -> Tensor:
     return torch.cat([images, images.new_full((n - len(images), *images.shape[1:]), FRAME)])
 
 
-def clusters(evidence: RunEvidence) -> list[Block]:
+def clusters(run: RunInputs) -> list[Panel]:
     """Return of each cluster the surest test image and generated images, by the model's own `cluster`."""
-    real, known, fake = evidence.real("test"), evidence.cluster_logits("test"), evidence.fake(1000)
+    real, known, fake = run.real("test"), run.cluster_logits("test"), run.fake(1000)
     with torch.no_grad():
-        found = assigned(evidence.game.cluster(fake * 2 - 1))  # type: ignore[operator]
+        found = assigned(run.game.cluster(fake * 2 - 1))  # type: ignore[operator]
     nearest, odds = assigned(known), log_odds(known)
     rows = []
     for k in range(known.shape[1]):
@@ -68,25 +69,25 @@ def clusters(evidence: RunEvidence) -> list[Block]:
         surest = mine[odds[mine, k].argsort(descending=True, stable=True)]
         rows.append(torch.cat([_filled(real[surest], 1), _filled(fake[found == k], COLUMNS)]))
     names = [str(k) for k in range(len(rows))]
-    return [Block(torch.stack(rows), "clusters", names, ("test", "generated"))]
+    return [Panel(torch.stack(rows), "clusters", names, ("test", "generated"))]
 
 
-def _rows(kind: str, sequences: Sequence[Tensor], names: Sequence[str]) -> list[Block]:
+def _rows(kind: str, sequences: Sequence[Tensor], names: Sequence[str]) -> list[Panel]:
     """Return the first sequence of each kind, one below another, then the second of each, and so on."""
     tiles = torch.stack([part[:, :FRAMES] for part in sequences], 1).flatten(0, 1)
-    return [Block(tiles, kind, [*names] * len(sequences[0]), [str(t + 1) for t in range(tiles.shape[1])])]
+    return [Panel(tiles, kind, [*names] * len(sequences[0]), [str(t + 1) for t in range(tiles.shape[1])])]
 
 
-def reconstructions(evidence: RunEvidence) -> list[Block]:
+def reconstructions(run: RunInputs) -> list[Panel]:
     """Return test items beside their reconstructions; of sequences one below the other."""
-    sequences = len(evidence.game.data.shape) == 4
+    sequences = len(run.game.data.shape) == 4
     n = ROWS // 2 if sequences else ROWS * COLUMNS // 2
-    real = evidence.real("test", n)
-    again = made(evidence, "reconstruct", real * 2 - 1, n=len(real))
+    real = run.real("test", n)
+    again = made(run, "reconstruct", real * 2 - 1, n=len(real))
     if sequences:
         return _rows("reconstructions", (real, again), ("test", "made"))
     pairs = torch.stack([_filled(real, n), _filled(again, n)], 1).reshape(ROWS, COLUMNS, *real.shape[1:])
-    return [Block(pairs, "pairs of a test image and its reconstruction")]
+    return [Panel(pairs, "pairs of a test image and its reconstruction")]
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
@@ -105,19 +106,19 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     return torch.where(angle.sin() > 1e-3, arc, torch.lerp(a[:, None], b[:, None], share))
 
 
-def interpolations(evidence: RunEvidence) -> list[Block]:
+def interpolations(run: RunInputs) -> list[Panel]:
     """Return what lies between the codes of two test images: on an arc where codes are normal, else straight."""
-    n = min(ROWS, len(evidence.real("test")) // 2)
-    images = evidence.real("test", 2 * n)
-    a, b = _codes(evidence, images).split(n)
-    laws = sampling_laws(evidence).values()
+    n = min(ROWS, len(run.real("test")) // 2)
+    images = run.real("test", 2 * n)
+    a, b = _codes(run, images).split(n)
+    laws = sampling_laws(run).values()
     normal = all(isinstance(law, Normal) for law in laws) and a.shape[1:] in [law.shape for law in laws]
     share = torch.linspace(0, 1, COLUMNS - 1, device=a.device)
     path = slerp(a, b, share) if normal else torch.lerp(a[:, None], b[:, None], share[:, None])
-    between = made(evidence, "decode", path.flatten(0, 1)).unflatten(0, path.shape[:2])
+    between = made(run, "decode", path.flatten(0, 1)).unflatten(0, path.shape[:2])
     tiles = torch.cat([images[:n, None], between, images[n:, None]], 1)
     title = f"{'spherical' if normal else 'linear'} interpolations of codes"
-    return [Block(tiles, title, columns=("test", *("" for _ in share), "test"))]
+    return [Panel(tiles, title, columns=("test", *("" for _ in share), "test"))]
 
 
 def _middles(n: int) -> Tensor:
@@ -125,87 +126,89 @@ def _middles(n: int) -> Tensor:
     return (torch.arange(n, dtype=torch.float64) + 0.5) / n
 
 
-def manifold(evidence: RunEvidence) -> list[Block]:
+def manifold(run: RunInputs) -> list[Panel]:
     """Return what the generator makes of a grid of equally probable cells. Kingma and Welling 2014, figure 4."""
-    [(name, law)] = sampling_laws(evidence).items()
-    points = law.quantile(_middles(SIDE)).to(noise(evidence, 1)[name])
+    [(name, law)] = sampling_laws(run).items()
+    points = law.quantile(_middles(SIDE)).to(noise(run, 1)[name])
     grid = torch.cartesian_prod(points, points)
-    return [Block(made(evidence, "sample", {name: grid}).unflatten(0, (SIDE, SIDE)), "manifold of the noise")]
+    return [Panel(made(run, "sample", {name: grid}).unflatten(0, (SIDE, SIDE)), "manifold of the noise")]
 
 
-def no_manifold(evidence: RunEvidence) -> str:
-    plane = [law.shape for law in sampling_laws(evidence).values()] == [(2,)]
+def no_manifold(run: RunInputs) -> str:
+    plane = [law.shape for law in sampling_laws(run).values()] == [(2,)]
     return "" if plane else "its noise is not two numbers; train one with --set MODEL.latent=2"
 
 
-def _numbers(evidence: RunEvidence) -> list[tuple[str, Law, int]]:
+def _numbers(run: RunInputs) -> list[tuple[str, Noise, int]]:
     """Return the noise's single numbers, those of small laws, i.e. codes, first."""
-    laws = sorted(sampling_laws(evidence).items(), key=lambda item: item[1].shape)
+    laws = sorted(sampling_laws(run).items(), key=lambda item: item[1].shape)
     return [(name, law, i) for name, law in laws if len(law.shape) == 1 for i in range(law.shape[0])]
 
 
-def traversal(evidence: RunEvidence) -> list[Block]:
+def traversal(run: RunInputs) -> list[Panel]:
     """Return a block for each of the first numbers of the noise, from 5 % to 95 %, all else held in each row.
 
     A category, drawn by one uniform number, has a column for each of its values. Chen et al. 2016, figure 2.
     """
-    game, held, blocks = evidence.game, noise(evidence, HELD), []
-    categories = getattr(game.config, "clusters", game.data.classes if game.league == "conditional" else COLUMNS)
-    for name, law, i in _numbers(evidence)[:CODES]:
+    game, held, blocks = run.game, noise(run, HELD), []
+    categories = getattr(
+        game.config, "clusters", game.data.classes if game.supervision == "conditional" else COLUMNS
+    )
+    for name, law, i in _numbers(run)[:CODES]:
         single = isinstance(law, Uniform) and law.shape == (1,)
         parts = _middles(categories if single else COLUMNS)
         inputs = {other: value.repeat_interleave(len(parts), 0) for other, value in held.items()}
         inputs[name][:, i] = law.quantile(parts).to(held[name]).repeat(HELD)
-        tiles = made(evidence, "sample", inputs).unflatten(0, (HELD, -1))
+        tiles = made(run, "sample", inputs).unflatten(0, (HELD, -1))
         title = name + (f" {i + 1}" if law.shape[0] > 1 else "")
-        blocks.append(Block(tiles, f"{title} varied", columns=[f"{100 * float(part):.0f}%" for part in parts]))
+        blocks.append(Panel(tiles, f"{title} varied", columns=[f"{100 * float(part):.0f}%" for part in parts]))
     return blocks
 
 
-def no_traversal(evidence: RunEvidence) -> str:
-    return "" if evidence.game.role == "model" and _numbers(evidence) else "it has no noise to vary"
+def no_traversal(run: RunInputs) -> str:
+    return "" if run.game.role == "model" and _numbers(run) else "it has no noise to vary"
 
 
-def arithmetic(evidence: RunEvidence) -> list[Block]:
+def arithmetic(run: RunInputs) -> list[Panel]:
     """Return the images of mean codes of classes of validation images: a - b + c, and of each of the three."""
-    codes, labels = evidence.codes("validation"), evidence.labels("validation")
+    codes, labels = run.codes("validation"), run.labels("validation")
     classes = labels.unique()[:COLUMNS]
     means = torch.stack([codes[labels == y].mean(0) for y in classes])
     a, b, c = (means.roll(-shift, 0) for shift in range(3))
     columns = torch.stack([a, b, c, a - b + c], 1)
-    tiles = made(evidence, "decode", columns.flatten(0, 1).float()).unflatten(0, columns.shape[:2])
+    tiles = made(run, "decode", columns.flatten(0, 1).float()).unflatten(0, columns.shape[:2])
     names = [[str(int(y)) for y in classes.roll(-shift)] for shift in range(3)]
     sums = [f"{x} - {y} + {z}" for x, y, z in zip(*names, strict=True)]
-    return [Block(tiles, "arithmetic on mean codes of classes", sums, ("a", "b", "c", "sum"))]
+    return [Panel(tiles, "arithmetic on mean codes of classes", sums, ("a", "b", "c", "sum"))]
 
 
-def no_arithmetic(evidence: RunEvidence) -> str:
-    data = evidence.reference.data
+def no_arithmetic(run: RunInputs) -> str:
+    data = run.real_data.data
     return "" if "validation" in data.labels else f"{data.name} has no labels"
 
 
-def strips(evidence: RunEvidence) -> list[Block]:
+def strips(run: RunInputs) -> list[Panel]:
     """Return generated sequences."""
-    return _rows("generated", [made(evidence, "sample", noise(evidence, ROWS))], [""])
+    return _rows("generated", [made(run, "sample", noise(run, ROWS))], [""])
 
 
-def analogy(evidence: RunEvidence) -> list[Block]:
+def analogy(run: RunInputs) -> list[Panel]:
     """Return generated sequences, test sequences, and such with the content of those, the motion of these."""
-    real = evidence.real("test", ROWS // 2)
-    given = noise(evidence, len(real))
-    moved = made(evidence, "transfer", real * 2 - 1, given, n=len(real))
-    return _rows("motion analogy", (made(evidence, "sample", given), real, moved), ("content", "motion", "both"))
+    real = run.real("test", ROWS // 2)
+    given = noise(run, len(real))
+    moved = made(run, "transfer", real * 2 - 1, given, n=len(real))
+    return _rows("motion analogy", (made(run, "sample", given), real, moved), ("content", "motion", "both"))
 
 
-def extrapolation(evidence: RunEvidence) -> list[Block]:
+def extrapolation(run: RunInputs) -> list[Panel]:
     """Return stretches of long generated sequences."""
     times = [t for first, last in SPANS for t in range(first, last + 1)]
-    tiles = evidence.extrapolations(ROWS, LENGTH)[:, [t - 1 for t in times]]
-    return [Block(tiles, f"{LENGTH} frames", columns=[str(t) for t in times])]
+    tiles = run.extrapolations(ROWS, LENGTH)[:, [t - 1 for t in times]]
+    return [Panel(tiles, f"{LENGTH} frames", columns=[str(t) for t in times])]
 
 
-def extrapolation_film(evidence: RunEvidence) -> list[Block]:
+def extrapolation_film(run: RunInputs) -> list[Panel]:
     """Return the frames of long generated sequences, side by side."""
-    frames = evidence.extrapolations(ROWS, LENGTH).unbind(1)
+    frames = run.extrapolations(ROWS, LENGTH).unbind(1)
     words = ((f"frame {t} of {LENGTH}",) for t in range(1, LENGTH + 1))  # which also keep equal frames apart
-    return [Block(frame[None], "sequences", columns=word) for frame, word in zip(frames, words, strict=True)]
+    return [Panel(frame[None], "sequences", columns=word) for frame, word in zip(frames, words, strict=True)]

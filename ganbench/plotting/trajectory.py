@@ -17,10 +17,10 @@ from torch import Tensor
 from ganbench import datasets
 from ganbench.datasets import Dataset
 from ganbench.errors import UserError
-from ganbench.evaluation.inputs import RunEvidence
-from ganbench.evaluation.real import Reference
+from ganbench.evaluation.inputs import RunInputs
+from ganbench.evaluation.real import RealData
 from ganbench.game.contract import Game
-from ganbench.layers.blocks import Critic
+from ganbench.layers.blocks import Network
 from ganbench.records import write_whole
 from ganbench.runs.folder import restore, snapshot, snapshot_rounds
 from ganbench.suites.spec import RunSpec, read_spec
@@ -35,7 +35,7 @@ REAL, FAKE, CRITIC = "#888888", "#c0392b", "#2c3e50"
 
 
 @dataclass(frozen=True)
-class Course:
+class Trajectory:
     """A finished run of which snapshots are kept.
 
     Args:
@@ -59,18 +59,18 @@ def _load(name: str, root: str | None, download: bool) -> Dataset:
     return datasets.load(name, root, download)
 
 
-def read_course(folder: Path, data_root: str | None = None, download: bool = True) -> Course:
+def read_trajectory(folder: Path, data_root: str | None = None, download: bool = True) -> Trajectory:
     """Return the course of a run; UserError if its law is unknown, or if it kept no snapshots."""
     spec = read_spec(folder)
     if not spec.snapshots:
         raise UserError(f"'{folder}' kept no snapshots; run a suite whose budget has them, e.g. mixtures")
     data = _load(spec.dataset, data_root, download)
-    if data.truth is None or data.facts.shape not in ((1,), (2,)):
+    if data.distribution is None or data.data_spec.shape not in ((1,), (2,)):
         raise UserError(f"{spec.dataset} cannot be drawn; only data of one or two dimensions with a known law can")
-    return Course(spec, folder, data)
+    return Trajectory(spec, folder, data)
 
 
-def draw_course(course: Course) -> list[Path]:
+def draw_trajectory(course: Trajectory) -> list[Path]:
     """Write training.png, a strip of snapshots, and training.gif, all of them, into the run folder."""
     png, gif = course.folder / "training.png", course.folder / "training.gif"
     draw_figure([course], png)
@@ -86,7 +86,7 @@ def draw_course(course: Course) -> list[Path]:
     return [png, gif]
 
 
-def draw_figure(courses: Sequence[Course], path: Path) -> None:
+def draw_figure(courses: Sequence[Trajectory], path: Path) -> None:
     """Draw a row of snapshots for each run, the first seed of each model on each dataset, as one PNG."""
     firsts = list({(c.spec.dataset, c.spec.model): c for c in sorted(courses, key=_by_seed)}.items())
     order = list(dict.fromkeys((c.spec.dataset, c.spec.model) for c in courses))
@@ -104,7 +104,7 @@ def draw_figure(courses: Sequence[Course], path: Path) -> None:
     write_whole(path, _png(figure))
 
 
-def _by_seed(course: Course) -> int:
+def _by_seed(course: Trajectory) -> int:
     return -course.spec.seed  # so that the first seed is what stays
 
 
@@ -122,20 +122,20 @@ def _png(figure: Figure) -> bytes:
     return out.getvalue()
 
 
-def _draw(axes: Axes, course: Course, round_: int) -> None:
+def _draw(axes: Axes, course: Trajectory, round_: int) -> None:
     game = restore(course.spec, course.data, course.folder, round_)
-    evidence = RunEvidence(game, course.spec, Reference(course.data))
+    inputs = RunInputs(game, course.spec, RealData(course.data))
     axes.set_title(f"round {round_:,}", fontsize=8)
     axes.tick_params(labelsize=6)
     with torch.no_grad():
-        draw = _draw_density if course.data.facts.shape == (1,) else _draw_points
-        draw(axes, evidence, _critic(game))
+        draw = _draw_density if course.data.data_spec.shape == (1,) else _draw_points
+        draw(axes, inputs, _critic(game))
 
 
 def _critic(game: Game) -> Callable[[Tensor], Tensor] | None:
     """Return the first critic of the game that judges single items, if it has one."""
     for network in game.children():
-        if isinstance(network, Critic):
+        if isinstance(network, Network):
             try:
                 if network(torch.zeros(2, *game.data.shape)).shape == (2, 1):
                     return network
@@ -144,9 +144,9 @@ def _critic(game: Game) -> Callable[[Tensor], Tensor] | None:
     return None
 
 
-def _draw_points(axes: Axes, evidence: RunEvidence, critic: Callable[[Tensor], Tensor] | None) -> None:
+def _draw_points(axes: Axes, inputs: RunInputs, critic: Callable[[Tensor], Tensor] | None) -> None:
     """Draw generated points over points of the law, and the critic's level lines."""
-    real = evidence.real("test", POINTS)
+    real = inputs.real("test", POINTS)
     low, high = real.min(0).values, real.max(0).values
     margin = 0.25 * (high - low)
     xs, ys = (torch.linspace(float(a), float(b), GRID) for a, b in zip(low - margin, high + margin, strict=True))
@@ -155,7 +155,7 @@ def _draw_points(axes: Axes, evidence: RunEvidence, critic: Callable[[Tensor], T
         field = critic(points).reshape(GRID, GRID).T
         axes.contour(xs, ys, field, levels=8, colors=CRITIC, linewidths=0.4, alpha=0.6)
     axes.scatter(real[:, 0], real[:, 1], s=2, color=REAL, alpha=0.5, linewidths=0)
-    fake = evidence.fake(POINTS)
+    fake = inputs.fake(POINTS)
     axes.scatter(fake[:, 0], fake[:, 1], s=2, color=FAKE, alpha=0.5, linewidths=0)
     axes.set_xlim(float(xs[0]), float(xs[-1]))
     axes.set_ylim(float(ys[0]), float(ys[-1]))
@@ -163,16 +163,16 @@ def _draw_points(axes: Axes, evidence: RunEvidence, critic: Callable[[Tensor], T
     axes.set_yticks([])
 
 
-def _draw_density(axes: Axes, evidence: RunEvidence, critic: Callable[[Tensor], Tensor] | None) -> None:
+def _draw_density(axes: Axes, inputs: RunInputs, critic: Callable[[Tensor], Tensor] | None) -> None:
     """Draw the law's density, the generator's by grid masses, and the critic's output beside its optimum."""
     from ganbench.metrics.densities import bin_masses
 
-    low, high = (float(q) for q in evidence.truth.quantile(torch.tensor([0.001, 0.99], dtype=torch.float64)))
+    low, high = (float(q) for q in inputs.distribution.quantile(torch.tensor([0.001, 0.99], dtype=torch.float64)))
     margin = 0.25 * (high - low)
     edges = torch.linspace(low - margin, high + margin, BINS + 1, dtype=torch.float64)
     middles, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
-    law = evidence.truth.cdf(edges).diff() / width
-    values, masses = evidence.push_forward(CELLS)
+    law = inputs.distribution.cdf(edges).diff() / width
+    values, masses = inputs.push_forward(CELLS)
     model = bin_masses(values, masses, edges)[0] / width
     axes.fill_between(middles, law, color=REAL, alpha=0.4, linewidth=0)
     axes.plot(middles, model, color=FAKE, linewidth=1)

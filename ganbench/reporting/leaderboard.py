@@ -21,7 +21,7 @@ Array = np.ndarray
 LEVEL = 0.95  # of the intervals
 FALSE_DISCOVERIES = 0.05  # share of pairs wrongly told apart
 CAUTIONS = ("edge of the grid", "rank-deficient")  # in the detail of a score whose value is doubtful
-TABLE = ["suite", "version", "budget", "dataset", "league"]  # one leaderboard each
+TABLE = ["suite", "version", "budget", "dataset", "supervision"]  # one leaderboard each
 
 
 def results_folder() -> Path:

@@ -33,8 +33,8 @@ LEGEND = (
 def tables(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, list[str]]]:
     """Yield (title, wide table of text, comparison with published numbers, footnotes) of each leaderboard."""
     for key, part in frame.groupby(TABLE, sort=True):
-        suite, version, budget, dataset, league = key
-        title = f"{suite} v{version}, budget {budget}, {dataset}, {league}"
+        suite, version, budget, dataset, supervision = key
+        title = f"{suite} v{version}, budget {budget}, {dataset}, {supervision}"
         yield title, _wide(part), comparison(part), _footnotes(part)
 
 

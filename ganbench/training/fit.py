@@ -26,12 +26,12 @@ def fitted(spec: RunSpec, data: Dataset) -> Game:
 def finished(spec: RunSpec, data: Dataset, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of a run after its last round, with what its game takes from the training set then."""
     game = build(spec, data)
-    if type(game).finish is Game.finish:
+    if type(game).finalize is Game.finalize:
         return weights
     load(game, weights)
     game.to(data.images["train"].device).eval()
     seed = seed_stream(data.name, spec.model, spec.seed, "finish")
-    game.finish(*_shown(game, data), seed)
+    game.finalize(*_shown(game, data), seed)
     return state(game)
 
 

@@ -161,12 +161,12 @@ def _train_group(
     every = max(1, spec.rounds // LOGGED)
     end = spec.rounds if stop_after is None else min(spec.rounds, stop_after)
     while stack.round < end:
-        losses = stack.play_round()
+        losses = stack.train_round()
         if stack.round in kept:
             _keep(stack, specs, out)
         if stack.round % every == 0 or stack.round == spec.rounds:
             log.append((stack.round, {name: loss.tolist() for name, loss in losses.items()}))
-            if bool((stack.state.first_bad > 0).all()):
+            if bool((stack.state.first_nonfinite > 0).all()):
                 break
         meter.tell()
         if meter.due(checkpoint_seconds):
@@ -195,7 +195,7 @@ def _keep(stack: Stack, specs: Sequence[RunSpec], out: Path) -> None:
 
 def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Dataset) -> Status:
     """Return what became of one seed; its seconds are its share of the group's."""
-    bad = int(stack.state.first_bad[index])
+    bad = int(stack.state.first_nonfinite[index])
     return Status(
         state="diverged" if bad > 0 else "finished",
         round=bad if bad > 0 else stack.round,

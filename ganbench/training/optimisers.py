@@ -30,7 +30,7 @@ def start(rule: Optimiser, parameters: list[Tensor], history: bool = False) -> S
     return {"momentum": zeros()} if isinstance(rule, SGD) else {"square": zeros()}
 
 
-def descend(
+def apply(
     rule: Optimiser,
     parameters: list[Tensor],
     gradients: tuple[Tensor, ...],
@@ -60,14 +60,14 @@ def descend(
             _rmsprop(rule, parameters, gradients, state["square"], lr)
 
 
-def remember(parameters: list[Tensor], state: State) -> None:
+def update_history(parameters: list[Tensor], state: State) -> None:
     """Take the parameters into the running average that `start` began, in place."""
     state["seen"][0].add_(1)
     for parameter, mean in zip(parameters, state["history"], strict=True):
         mean.add_((parameter.detach() - mean) / state["seen"][0])
 
 
-def foresee(
+def lookahead(
     rule: Optimiser,
     parameters: list[Tensor],
     gradients: list[Tensor],
@@ -75,7 +75,7 @@ def foresee(
     lr: Tensor,
     momentum: Tensor,
 ) -> tuple[list[Tensor], State]:
-    """Return parameters and state after the step that `descend` would take, differentiable in all inputs."""
+    """Return parameters and state after the step that `apply` would take, differentiable in all inputs."""
 
     def root(squares: list[Tensor]) -> list[Tensor]:
         return [square.clamp(min=1e-30).sqrt() for square in squares]  # the root has no derivative at 0

@@ -18,12 +18,21 @@ from ganbench.game.players import SGD, Player
 from ganbench.records import seed_stream
 from ganbench.training import engines, optimisers
 from ganbench.training.batches import Batches
-from ganbench.training.step import HEAD, INSTANCE, RATES, State, Tensors, Turn, note_bad, owned, turns
+from ganbench.training.step import (
+    INSTANCE,
+    Clock,
+    State,
+    Tensors,
+    TrainStep,
+    note_nonfinite,
+    owned,
+    steps_of_round,
+)
 
 
 def labels_for(game: Game, data: Dataset) -> Tensor | None:
     """Return the labels of the training set if the game's league may see them; UserError if it has none."""
-    if game.league == "unlabelled":
+    if game.supervision == "unlabelled":
         return None
     if "train" not in data.labels:
         raise UserError(f"{type(game).__name__} learns from labels, which {data.name} does not have")
@@ -75,8 +84,8 @@ class Stack:
             )
             for player in self.game.players
         }
-        first_bad = torch.full((len(seeds),), -1, dtype=torch.int64, device=self.device)
-        self.state = State(parameters, buffers, moments, first_bad)
+        first_nonfinite = torch.full((len(seeds),), -1, dtype=torch.int64, device=self.device)
+        self.state = State(parameters, buffers, moments, first_nonfinite)
         self.averaged = {n: p.detach().clone() for n, p in parameters.items()} if ema else {}
         self.laws = self.game.noise()
         if self.game.config.instance_noise:
@@ -90,15 +99,18 @@ class Stack:
         self.round = 0
         # CUDA's fused Adam reads a learning rate of 32 bits; on the CPU the schedule keeps all its digits.
         precise = torch.float64 if self.device.type == "cpu" else torch.float32
-        self._clock = torch.zeros(HEAD + RATES * len(self.game.players), dtype=precise, device=self.device)
-        self._told = [0.0] * len(self._clock)
+        players = len(self.game.players)
+        self._clock = Clock(
+            *(torch.zeros(shape, dtype=precise, device=self.device) for shape in ((), (), players, players))
+        )
+        self._written: dict[tuple[str, int], float] = {}  # (field, player) -> what the device holds
         self._moves: dict[tuple[str, ...], Callable[[], Tensors]] = {}
 
-    def play_round(self) -> Tensors:
+    def train_round(self) -> Tensors:
         """Let every player take its steps once; return player -> (S,) losses at its last step."""
         self._set_clock()
         losses: Tensors = {}
-        for players in turns(self.game.players, self.round, self.game.config.simultaneous):
+        for players in steps_of_round(self.game.players, self.round, self.game.config.simultaneous):
             self.batches.seek(self.position)
             losses |= self._move(players)()
             self.position += 1
@@ -109,21 +121,24 @@ class Stack:
 
     def _set_clock(self) -> None:
         """Write the number of the round and the players' rates to the device, what is new of them."""
-        values: list[float] = [self.round + 1, 1 - self.round / self.rounds]
-        for player in self.game.players:
-            rule = player.optimiser
-            values.append(rule.lr * rule.schedule.factor(self.round, self.rounds))
-            values.append(rule.momentum_at(self.round) if isinstance(rule, SGD) else 0.0)
-        for index, value in enumerate(values):
-            if value != self._told[index]:
-                self._clock[index].fill_(value)
-        self._told = values
+        rules = [player.optimiser for player in self.game.players]
+        values = (
+            [self.round + 1.0],
+            [1 - self.round / self.rounds],
+            [rule.lr * rule.schedule.factor(self.round, self.rounds) for rule in rules],
+            [rule.momentum_at(self.round) if isinstance(rule, SGD) else 0.0 for rule in rules],
+        )
+        for name, tensor, row in zip(Clock._fields, self._clock, values, strict=True):
+            for index, value in enumerate(row):
+                if self._written.get((name, index)) != value:
+                    tensor.view(-1)[index].fill_(value)
+                    self._written[name, index] = value
 
     def _move(self, players: tuple[Player, ...]) -> Callable[[], Tensors]:
         """Return the draw and the turn of some players, in the form of the engine."""
         key = tuple(player.name for player in players)
         if key not in self._moves:
-            turn: Callable[..., Tensors] = Turn(self.game, players, self.bf16)
+            turn: Callable[..., Tensors] = TrainStep(self.game, players, self.bf16)
             if self.engine == "compiled":
                 turn = engines.compiled(turn)
             # Without `self`, so that a stack is freed at once, and its graphs with it.
@@ -140,7 +155,7 @@ class Stack:
 
     def check_parameters(self) -> None:
         """Count a seed whose parameters are NaN or infinite as bad from this round on."""
-        note_bad(self.state.first_bad, self.state.parameters.values(), self.round)
+        note_nonfinite(self.state.first_nonfinite, self.state.parameters.values(), self.round)
 
     def weights(self, index: int) -> Tensors:
         """Return the weights of one seed that are evaluated: averaged ones if there are any, and the buffers."""

@@ -1,4 +1,4 @@
-"""A turn of play, the pure step of training: some players move on one draw; tensors in, changed in place."""
+"""The train step: some players take one optimiser step each on one batch; tensors in, changed in place."""
 
 from __future__ import annotations
 
@@ -18,8 +18,16 @@ from ganbench.training import optimisers
 
 Tensors = dict[str, Tensor]
 STACKED = ("average", "square", "momentum")  # the moments that have an axis of seeds
-HEAD, RATES = 2, 2  # entries of the clock: round, share of the rounds left; each player's learning rate, momentum
 INSTANCE = ("instance_real", "instance_fake")  # names of the noise on x and on shared fakes
+
+
+class Clock(NamedTuple):
+    """What changes from round to round by a schedule, on the device, so that a captured step sees it change."""
+
+    round: Tensor  # (), counted from 1
+    left: Tensor  # (), fraction of the rounds that is left
+    lr: Tensor  # (players,) learning rate of each player of the game
+    momentum: Tensor  # (players,)
 
 
 class State(NamedTuple):
@@ -28,10 +36,10 @@ class State(NamedTuple):
     parameters: Tensors  # leaves that require gradients, (S, ...)
     buffers: Tensors  # (S, ...)
     moments: dict[str, optimisers.State]  # player -> state of its optimiser, and "history" if it is averaged
-    first_bad: Tensor  # (S,) round at which a seed first held NaN or infinity, -1 if none
+    first_nonfinite: Tensor  # (S,) round at which a seed first held NaN or infinity, -1 if none
 
 
-def turns(players: Sequence[Player], round_: int, simultaneous: bool) -> list[tuple[Player, ...]]:
+def steps_of_round(players: Sequence[Player], round_: int, simultaneous: bool) -> list[tuple[Player, ...]]:
     """Return who moves on each draw of a round.
 
     Every step of a player sees a draw of its own, but its first is on the draw at which the player before it
@@ -57,21 +65,21 @@ def owned_by(nets: Sequence[str], names: Iterable[str]) -> list[str]:
     return [n for n in names if any(n == net or n.startswith(f"{net}.") for net in nets)]
 
 
-def note_bad(first_bad: Tensor, tensors: Iterable[Tensor], round_: Tensor | int) -> None:
+def note_nonfinite(first_nonfinite: Tensor, tensors: Iterable[Tensor], round_: Tensor | int) -> None:
     """Write the round to each seed that now first holds NaN or infinity, without asking the device."""
-    finite = [tensor.detach().reshape(len(first_bad), -1).isfinite().all(1) for tensor in tensors]
-    bad = (first_bad < 0) & ~torch.stack(finite).all(0)
-    first_bad.copy_(torch.where(bad, round_, first_bad))
+    finite = [tensor.detach().reshape(len(first_nonfinite), -1).isfinite().all(1) for tensor in tensors]
+    bad = (first_nonfinite < 0) & ~torch.stack(finite).all(0)
+    first_nonfinite.copy_(torch.where(bad, round_, first_nonfinite))
 
 
-def fakes(noise: Tensors, option: str) -> Tensor:
+def fakes(batch: Tensors, option: str) -> Tensor:
     """Return the generated images that a game shares; UserError if it shares none, which the option needs."""
-    if "fake" not in noise:
+    if "fake" not in batch:
         raise UserError(f"{option} needs a game whose players share their generated images as 'fake'")
-    return noise["fake"]
+    return batch["fake"]
 
 
-class Turn:
+class TrainStep:
     """The step that some players of a game take on one draw.
 
     Args:
@@ -83,19 +91,18 @@ class Turn:
     def __init__(self, game: Game, players: Sequence[Player], bf16: bool = False) -> None:
         self.game, self.players, self.bf16 = game, players, bf16
 
-    def __call__(self, state: State, x: Tensor, noise: Tensors, clock: Tensor) -> Tensors:
+    def __call__(self, state: State, x: Tensor, batch: Tensors, clock: Clock) -> Tensors:
         """Move the players and return player -> (S,) losses before its move.
 
         Args:
             state: changed in place.
             x: real images, (S, n, *shape) in [-1, 1].
             noise: name -> (S, n, *shape).
-            clock: number of the round and share of the rounds that is left, then learning rate and momentum of
-                each player of the game in turn.
+            clock: where in its schedules the training stands.
         """
-        level = self.game.config.instance_noise * clock[1].to(x.dtype)
+        level = self.game.config.instance_noise * clock.left.to(x.dtype)
         if self.game.config.instance_noise:
-            x = x + level * noise[INSTANCE[0]]
+            x = x + level * batch[INSTANCE[0]]
         mine = {player.name: owned(player, state.parameters) for player in self.players}
         shared: Tensors | None = None
         losses: Tensors = {}
@@ -105,21 +112,21 @@ class Turn:
             for player in group:
                 self._clip(player, state, mine[player.name])
             if shared is None:
-                shared = self._share(state, noise, [name for names in mine.values() for name in names])
+                shared = self._precompute(state, batch, [name for names in mine.values() for name in names])
                 if self.game.config.instance_noise:
-                    shared["fake"] = fakes(shared, "instance_noise") + level * noise[INSTANCE[1]]
+                    shared["fake"] = fakes(shared, "instance_noise") + level * batch[INSTANCE[1]]
             gradients = []
             for player in group:
                 last = player is self.players[-1]
-                seen = noise | (shared if last else {name: tensor.detach() for name, tensor in shared.items()})
+                seen = batch | (shared if last else {name: tensor.detach() for name, tensor in shared.items()})
                 loss = self._loss(player, state, x, seen, mine[player.name], clock)
                 wanted = [state.parameters[name] for name in mine[player.name]]
                 # The graph of what is shared is walked once more by the next player.
                 gradients.append(torch.autograd.grad(loss.sum(), wanted, retain_graph=True))
                 losses[player.name] = loss.detach().to(x.dtype)
             for player, gradient in zip(group, gradients, strict=True):
-                self._descend(player, state, gradient, mine[player.name], clock)
-        note_bad(state.first_bad, losses.values(), clock[0].to(torch.int64))
+                self._update(player, state, gradient, mine[player.name], clock)
+        note_nonfinite(state.first_nonfinite, losses.values(), clock.round.to(torch.int64))
         return losses
 
     @staticmethod
@@ -128,31 +135,31 @@ class Turn:
             for name in owned_by(player.clip_nets, names) if player.clip_nets else names:
                 state.parameters[name].detach().clamp_(-player.clip, player.clip)
 
-    def _share(self, state: State, noise: Tensors, moving: list[str]) -> Tensors:
-        if type(self.game).share is Game.share:
+    def _precompute(self, state: State, batch: Tensors, moving: list[str]) -> Tensors:
+        if type(self.game).precompute is Game.precompute:
             return {}
-        return self._call(partial(self._ask, "share"), state, (noise,), moving)
+        return self._call(partial(self._ask, "precompute"), state, (batch,), moving)
 
     def _ask(self, method: str, parameters: Tensors, buffers: Tensors, *arguments: Any) -> Any:
         """Return what a method of the game gives for one seed."""
         return functional_call(self.game, (parameters, buffers), (method, *arguments))
 
     def _loss(
-        self, player: Player, state: State, x: Tensor, noise: Tensors, moving: Sequence[str], clock: Tensor
+        self, player: Player, state: State, x: Tensor, batch: Tensors, moving: Sequence[str], clock: Clock
     ) -> Tensor:
         """Return the (S,) losses of a player, after the others' steps that it foresees."""
         plain = partial(self._ask, f"{player.name}_loss")
         share = player.feature_matching
 
-        def loss(parameters: Tensors, buffers: Tensors, x: Tensor, noise: Tensors) -> Tensor:
+        def loss(parameters: Tensors, buffers: Tensors, x: Tensor, batch: Tensors) -> Tensor:
             if not share:
-                return plain(parameters, buffers, x, noise)
-            fake = fakes(noise, "feature_matching")
+                return plain(parameters, buffers, x, batch)
+            fake = fakes(batch, "feature_matching")
             gap = self._ask("match_features", parameters, buffers, player, x, fake)
-            return share * gap if share == 1 else (1 - share) * plain(parameters, buffers, x, noise) + share * gap
+            return share * gap if share == 1 else (1 - share) * plain(parameters, buffers, x, batch) + share * gap
 
         if not player.unroll:
-            return self._call(loss, state, (x, noise), moving)
+            return self._call(loss, state, (x, batch), moving)
         others = [other for other in self.game.players if other.name != player.name]
         # The step counts have no axis of seeds.
         counts = {other.name: state.moments[other.name].get("count") for other in others}
@@ -161,26 +168,26 @@ class Turn:
             for other in others
         }
 
-        def unrolled(parameters: Tensors, buffers: Tensors, moments: Any, x: Tensor, noise: Tensors) -> Tensor:
+        def unrolled(parameters: Tensors, buffers: Tensors, moments: Any, x: Tensor, batch: Tensors) -> Tensor:
             buffers = {name: buffer.clone() for name, buffer in buffers.items()}
             ahead = {name: {**own, "count": counts[name]} for name, own in moments.items()}
             for _ in range(player.unroll):
                 for other in others:
-                    step = self._foresee(other, parameters, buffers, ahead, x, noise, clock)
+                    step = self._lookahead(other, parameters, buffers, ahead, x, batch, clock)
                     parameters, ahead[other.name] = step
-            return loss(parameters, buffers, x, noise)
+            return loss(parameters, buffers, x, batch)
 
-        return self._call(unrolled, state, (moments, x, noise), moving)
+        return self._call(unrolled, state, (moments, x, batch), moving)
 
-    def _foresee(
+    def _lookahead(
         self,
         player: Player,
         parameters: Tensors,
         buffers: Tensors,
         moments: dict[str, Any],
         x: Tensor,
-        noise: Tensors,
-        clock: Tensor,
+        batch: Tensors,
+        clock: Clock,
     ) -> tuple[Tensors, optimisers.State]:
         """Return the parameters of one seed and the moments of a player after a step of it, differentiable."""
         names = owned(player, parameters)
@@ -188,11 +195,11 @@ class Turn:
         def loss(mine: Tensors) -> Tensor:
             # A norm writes its statistics, which the differentiated function may only do to tensors of its own.
             held = {name: buffer.clone() for name, buffer in buffers.items()}
-            return self._ask(f"{player.name}_loss", parameters | mine, held, x, noise)
+            return self._ask(f"{player.name}_loss", parameters | mine, held, x, batch)
 
         gradients = torch.func.grad(loss)({name: parameters[name] for name in names})
         lr, momentum = self._rates(player, clock)
-        moved, state = optimisers.foresee(
+        moved, state = optimisers.lookahead(
             player.optimiser,
             [parameters[name] for name in names],
             [gradients[name] for name in names],
@@ -209,18 +216,18 @@ class Turn:
         parameters = {n: p if n in moving else p.detach() for n, p in state.parameters.items()}
 
         def call(*stacked: Any) -> Any:
-            with torch.autocast(state.first_bad.device.type, torch.bfloat16, enabled=self.bf16):
+            with torch.autocast(state.first_nonfinite.device.type, torch.bfloat16, enabled=self.bf16):
                 return function(*stacked)
 
-        return _each(call, len(state.first_bad))(parameters, state.buffers, *arguments)
+        return _each(call, len(state.first_nonfinite))(parameters, state.buffers, *arguments)
 
-    def _rates(self, player: Player, clock: Tensor) -> tuple[Tensor, Tensor]:
+    def _rates(self, player: Player, clock: Clock) -> tuple[Tensor, Tensor]:
         """Return learning rate and momentum of a player in this round."""
-        index = HEAD + RATES * [other.name for other in self.game.players].index(player.name)
-        return clock[index], clock[index + 1]
+        index = [other.name for other in self.game.players].index(player.name)
+        return clock.lr[index], clock.momentum[index]
 
-    def _descend(
-        self, player: Player, state: State, gradients: tuple[Tensor, ...], names: list[str], clock: Tensor
+    def _update(
+        self, player: Player, state: State, gradients: tuple[Tensor, ...], names: list[str], clock: Clock
     ) -> None:
         parameters, moments = [state.parameters[name] for name in names], state.moments[player.name]
         lr, momentum = self._rates(player, clock)
@@ -229,9 +236,9 @@ class Turn:
                 2 * weight * (p.detach() - mean) for p, mean in zip(parameters, moments["history"], strict=True)
             ]
             gradients = tuple(g + pull for g, pull in zip(gradients, pulls, strict=True))
-        optimisers.descend(player.optimiser, parameters, gradients, moments, lr, momentum)
+        optimisers.apply(player.optimiser, parameters, gradients, moments, lr, momentum)
         if player.historical_averaging:
-            optimisers.remember(parameters, moments)
+            optimisers.update_history(parameters, moments)
 
 
 def _each(function: Callable[..., Any], seeds: int) -> Callable[..., Any]:

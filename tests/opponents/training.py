@@ -63,7 +63,7 @@ class Ours:
         def play(count: int) -> None:
             with float32_arithmetic(self.precision == "tf32"):
                 for _ in range(count):
-                    stack.play_round()
+                    stack.train_round()
 
         return play
 
@@ -71,7 +71,7 @@ class Ours:
         """Return the floating-point operations of one round of one seed."""
         stack = replace(self, seeds=1, engine="eager", precision="float32").stack()
         with FlopCounterMode(display=False) as counter:
-            stack.play_round()
+            stack.train_round()
         return float(counter.get_total_flops())
 
 

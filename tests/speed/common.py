@@ -137,18 +137,18 @@ def stack(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "
         seed_numbers, own = [spec.seed for spec in runs], engine(speed, device)
         made = Stack(games, seed_numbers, images, model, runs[0].batch, runs[0].rounds, **own)
         for _ in range(WARM_UP):
-            made.play_round()
+            made.train_round()
     synchronise(device)
     return made
 
 
 @cache
-def evidence(model: str, device: str, suite: str = "digits") -> Any:
+def metric_inputs(model: str, device: str, suite: str = "digits") -> Any:
     """Return what metrics may ask about an untrained model of a suite that needs no files, digits by default."""
     with skipping():
         from ganbench import datasets
-        from ganbench.evaluation.inputs import RunEvidence
-        from ganbench.evaluation.real import Reference
+        from ganbench.evaluation.inputs import RunInputs
+        from ganbench.evaluation.real import RealData
         from ganbench.runs.folder import build
         from ganbench.suites.expand import expand
         from ganbench.suites.suite import read_suite
@@ -156,4 +156,4 @@ def evidence(model: str, device: str, suite: str = "digits") -> Any:
         read = read_suite(suite)
         images = datasets.load(read.datasets[-1]).to(torch_device(device))
         spec = expand(read, "quick", [model], 1, dataset=images.name)[model][0]
-        return RunEvidence(build(spec, images).to(torch_device(device)).eval(), spec, Reference(images))
+        return RunInputs(build(spec, images).to(torch_device(device)).eval(), spec, RealData(images))

@@ -9,7 +9,7 @@ from copy import copy
 from functools import cache
 from typing import Any
 
-from .common import DEVICES, evidence, names, skipping, synchronise, torch_device
+from .common import DEVICES, inputs, names, skipping, synchronise, torch_device
 
 EXTRACTOR = "mlp-digits-v1"
 
@@ -27,7 +27,7 @@ def ready(name: str, device: str) -> tuple[Any, Any]:
     for model in able:
         try:
             sequences = name in moving - still or metric.ability == "predict"
-            return metric, evidence(model, device, "video-digits" if sequences else "digits")
+            return metric, inputs(model, device, "video-digits" if sequences else "digits")
         except NotImplementedError:  # images instead of sequences, say
             continue
     raise NotImplementedError(f"no model can {metric.ability}")

@@ -25,7 +25,7 @@ def mean_score(model: str, metric: str) -> float:
     with skipping():
         from ganbench import datasets
         from ganbench.evaluation.measure import measure
-        from ganbench.evaluation.real import Reference
+        from ganbench.evaluation.real import RealData
         from ganbench.suites.expand import expand
         from ganbench.suites.suite import Budget, read_suite
         from ganbench.training.loop import train
@@ -36,7 +36,7 @@ def mean_score(model: str, metric: str) -> float:
         specs = expand(suite, "speed", [model])[model]
     with tempfile.TemporaryDirectory() as folder:
         train(specs, data, Path(folder))
-        rows = [measure(spec, spec.folder(Path(folder)), Reference(data), [metric])[0] for spec in specs]
+        rows = [measure(spec, spec.folder(Path(folder)), RealData(data), [metric])[0] for spec in specs]
     for row in rows:
         if row.status != "measured":  # NaN would look like a skipped benchmark
             raise RuntimeError(f"{model}, seed {row.seed}: {row.status}: {row.reason}")

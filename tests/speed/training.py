@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from .common import DEVICES, evidence, names, skipping, stack, synchronise, torch_device
+from .common import DEVICES, inputs, names, skipping, stack, synchronise, torch_device
 
 ROUNDS = {"mlp": 20, "conv": 1}
 
@@ -16,7 +16,7 @@ def play(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "a
     """Play a fixed number of rounds and wait for the device."""
     made = stack(model, backbone, device, seeds, speed)
     for _ in range(ROUNDS[backbone]):
-        made.play_round()
+        made.train_round()
     synchronise(device)
 
 
@@ -98,7 +98,7 @@ class Sampling:
         self.time_sample(device)
 
     def time_sample(self, device: str) -> None:
-        like = evidence("gan", device)
+        like = inputs("gan", device)
         with skipping():
             type(like)(like.game, like.spec, like.reference).fake(10_000)  # a new one has kept no images
         synchronise(device)

@@ -1,0 +1,1 @@
+"""The contract tests, for anybody's model, metric or dataset."""
