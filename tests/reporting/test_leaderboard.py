@@ -15,7 +15,7 @@ from ganbench.errors import UserError
 from ganbench.reporting.leaderboard import TABLE, aggregate, choose, load_rows, read_reported, results_folder
 from ganbench.reporting.render import render
 from ganbench.runs.scores import ScoreRow, write_rows
-from tests.synthetic import rows as synthetic_rows
+from tests.builders import rows as synthetic_rows
 
 T2 = 4.302652729749464  # 97.5 % quantile of Student's t with 2 degrees of freedom
 

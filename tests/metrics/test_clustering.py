@@ -36,7 +36,7 @@ from ganbench.metrics.clustering import (
 from ganbench.metrics.codes import cycle_errors, nearest, probe
 from ganbench.reporting.leaderboard import aggregate
 from ganbench.reporting.render import tables
-from tests.synthetic import rows as synthetic_rows
+from tests.builders import rows as synthetic_rows
 
 ACCURACIES = ("cluster-accuracy", "cluster-purity", "exemplar-accuracy", "exemplar-accuracy-test")
 

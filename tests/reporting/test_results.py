@@ -10,7 +10,7 @@ from ganbench.reporting.publish import BLOCK, refresh_readme, reported, write_le
 from ganbench.suites.expand import expand
 from ganbench.suites.suite import read_suite
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 SCORES = sorted((RESULTS / "scores").glob("*.csv"))
 

@@ -13,7 +13,7 @@ from ganbench.suites.expand import expand
 from ganbench.suites.suite import read_suite
 from ganbench.training.loop import train
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from ganbench.reporting.leaderboard import aggregate
 from ganbench.reporting.render import render, tables
 from ganbench.reporting.reproduction import number
-from tests.test_leaderboard import lost, published, row, seeds
+from tests.reporting.test_leaderboard import lost, published, row, seeds
 
 MODELS = {"gan": [1.0, 1.1, 0.9], "fgan-weighted-jensen-shannon": [5.0, 5.2, 4.8], "vae": [5.1, 4.9, 5.05]}
 METRICS = (
