@@ -14,7 +14,7 @@ from .common import skipping
 def score_file() -> Path:
     """Write the made-up rows of 200 models with 50 seeds and two metrics, once per process."""
     sys.path.append(str(Path(__file__).parents[1]))  # asv knows the folder of the benchmarks only
-    from synthetic import rows
+    from builders import rows
 
     from ganbench.runs.scores import write_rows
 
