@@ -1,0 +1,77 @@
+"""Score rows, one measured number each, and the files that hold them; needs no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ganbench.records import Record, write_whole
+
+
+@dataclass(frozen=True)
+class ScoreRow(Record):
+    """One measured number, as it stands in a score file; floats keep full precision."""
+
+    suite: str
+    version: int
+    budget: str
+    dataset: str
+    model: str
+    role: str
+    supervision: str
+    config_hash: str
+    seed: int
+    metric: str
+    better: str
+    value: float
+    std_error: float
+    n: int
+    protocol: str
+    detail: str
+    status: str
+    "measured, unavailable (the game lacks the ability, or the extractor its weights), failed or diverged"
+    reason: str
+    provenance: str
+
+
+CELLS = {item.name: {"int": int, "float": float, "str": str}[str(item.type)] for item in fields(ScoreRow)}
+
+
+def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
+    """Write a score file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [item.name for item in fields(ScoreRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_whole(path, text.getvalue())
+
+
+def read_columns(path: Path) -> dict[str, list[Any]]:
+    """Read a score file as columns; ValueError if its columns or values are not those of a score file."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            header, *rows = [line for line in csv.reader(file) if line] or [[]]
+        if odd := CELLS.keys() ^ set(header):
+            raise ValueError(f"columns missing or unknown: {', '.join(sorted(odd))}")
+        if any(len(row) != len(CELLS) for row in (header, *rows)):
+            raise ValueError("a row has another number of cells than the header")
+        texts = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
+        return {name: _parse(name, texts.get(name, ())) for name in CELLS}
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"'{path}' is not a score file: {error}") from None
+
+
+def _parse(name: str, texts: Sequence[str]) -> list[Any]:
+    try:
+        return list(map(CELLS[name], texts))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def read_rows(path: Path) -> list[ScoreRow]:
+    """Read a score file as rows; ValueError if its columns or values are not those of a score file."""
+    return [ScoreRow(*cells) for cells in zip(*read_columns(path).values(), strict=True)]
