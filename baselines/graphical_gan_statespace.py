@@ -185,7 +185,3 @@ class ConditionalStateSpace(StateSpace):
     variants = {
         f"{variant}-conditional": settings for variant, settings in GraphicalGANStateSpace.variants.items()
     }
-
-    def condition(self, noise: Mapping[str, Tensor], y: Tensor) -> Tensor:
-        """Return generated sequences of the classes y, int64 (n,)."""
-        return self.assemble(self.generate(noise, {"class": one_hot(y, self.data.classes, noise["h"])}))

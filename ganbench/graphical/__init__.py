@@ -4,6 +4,7 @@ from ganbench.graphical.game import GraphicalConfig, GraphicalGAN, Values
 from ganbench.graphical.graph import Graph, Node, Recognition, check_networks
 from ganbench.graphical.nodes import (
     TINY,
+    Bayes,
     Categorical,
     CategoricalHead,
     Concat,
@@ -29,6 +30,7 @@ from ganbench.graphical.video import (
 
 __all__ = [
     "TINY",
+    "Bayes",
     "Categorical",
     "CategoricalHead",
     "Channels",

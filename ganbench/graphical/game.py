@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,11 @@ from ganbench.distributions.noise import Noise, Normal
 from ganbench.errors import UserError
 from ganbench.game.contract import Config, DataSpec, Game
 from ganbench.game.players import Adam, Player
-from ganbench.graphical.graph import Graph, Recognition, check_networks
-from ganbench.graphical.nodes import Joint
-from ganbench.graphical.schedule import batched_steps, run_steps, split_steps
+from ganbench.graphical.abilities import available_if
+from ganbench.graphical.graph import Algorithm, Graph, Recognition, check_networks
+from ganbench.graphical.nodes import Categorical, CategoricalHead, Joint
+from ganbench.graphical.schedule import Step, batched_steps, run_steps, split_steps
+from ganbench.layers.blocks import one_hot
 from ganbench.losses.adversarial import pair_critic, pair_generator
 from ganbench.records import Count, NonNegative
 
@@ -27,7 +29,7 @@ Values = dict[str, Tensor]
 class GraphicalConfig(Config):
     """Settings of a game on a graph."""
 
-    algorithm: Literal["local", "global"] = "local"
+    algorithm: Algorithm = "local"
     "one critic for every factor of the graph, or one for all variables together"
     joint: Count = 512
     "width of the critics' layers that see latent variables"
@@ -58,7 +60,7 @@ class GraphicalGAN(Game):
         self,
         graph: Graph,
         p: Mapping[str, nn.Module],
-        q: Mapping[str, nn.Module | str],
+        q: Mapping[str, nn.Module],
         recognition: Recognition = "inverse",
     ) -> None:
         """Take a graph and its networks, named by a node or by the `net` of several, and make the critics.
@@ -69,8 +71,7 @@ class GraphicalGAN(Game):
         Args:
             graph: its observed nodes are what `observe` returns.
             p: what generates each node from its parents, observed roots, e.g. classes, too.
-            q: what recognises each latent node: a network, or the name of a method of this game, which declares
-                what it needs to be drawn as `<name>_law`. Without a draw it returns the centre of its law. What is
+            q: what recognises each latent node. Without a draw a network returns the centre of its law. What is
                 discrete and not relaxed comes with its log-probability (n,), for REINFORCE.
             recognition: what each latent variable is recognised from, see `Graph.recognition`.
 
@@ -82,21 +83,14 @@ class GraphicalGAN(Game):
         check_networks("q", q, backwards)
         if "x" not in graph.observed and type(self).observe is GraphicalGAN.observe:
             raise UserError(f"{type(self).__name__}: no observed node is called x; rename it or define observe")
-        self.graph = graph
-        self._generation, self._recognition = (
-            batched_steps(generation, ()),
-            batched_steps(backwards, graph.observed),
-        )
-        self.p = nn.ModuleDict(p)
-        self.q = nn.ModuleDict({net: module for net, module in q.items() if isinstance(module, nn.Module)})
-        self._methods = {net: method for net, method in q.items() if isinstance(method, str)}
-        # With all variables in one factor the local algorithm is the global one.
-        local = self.config.algorithm == "local"
-        whole = next((f for f in graph.factors if len(f) == len(graph.nodes)), tuple(reversed(graph.nodes)))
-        self.factors = graph.factors if local else (whole,)
-        self._judged: dict[str, list[tuple[str, ...]]] = {}  # critic -> its factors
-        for factor in self.factors:
-            self._judged.setdefault(graph.nodes[factor[0]].key if local else "all", []).append(factor)
+        self.graph, self.recognition = graph, recognition
+        self._generation = batched_steps(generation, ())
+        self._recognition = batched_steps(backwards, graph.observed)
+        self.p, self.q = nn.ModuleDict(p), nn.ModuleDict(q)
+        self.factors = graph.factors if self.config.algorithm == "local" else (graph.whole,)
+        self._judged = graph.critics(self.config.algorithm)
+        drawn = {name for name, _, net in generation if isinstance(p[net], Categorical)}
+        self.categorical = drawn | {name for name, _, net in backwards if isinstance(q[net], CategoricalHead)}
         self.sizes = self._sizes()
         self.critics = nn.ModuleDict({key: self.make_critic(mine[0]) for key, mine in self._judged.items()})
 
@@ -124,6 +118,10 @@ class GraphicalGAN(Game):
         except ValueError as error:
             raise ValueError(f"factor ({', '.join(factor)}): {error}") from None
 
+    def describe(self) -> str:
+        """Return as text what `Graph.describe` says, with the shapes of all variables."""
+        return self.graph.describe(self.recognition, self.config.algorithm, self.sizes)
+
     def observe(self, x: Tensor, batch: Mapping[str, Tensor]) -> Values:
         """Return the observed variables of data (n, *shape); by default "x"."""
         return {"x": x}
@@ -140,8 +138,7 @@ class GraphicalGAN(Game):
     def noise(self) -> dict[str, Noise]:
         laws = self._laws_of_generation()
         for step in (step for steps in self._recognition for step in steps):
-            method = self._methods.get(step.net)
-            law = getattr(self, f"{method}_law", None) if method else getattr(self.q[step.net], "law", None)
+            law = getattr(self.q[step.net], "law", None)
             if law is not None:
                 laws[f"{step.net} of {step.name}"] = law
         if self.config.critic_noise:
@@ -170,13 +167,16 @@ class GraphicalGAN(Game):
             observed: as from `observe`.
             noise: draws of recognition; what is missing is replaced by the centre of its law.
         """
+        return self._recognise(self._recognition, observed, noise)
+
+    def _recognise(
+        self, groups: Sequence[Sequence[Step]], observed: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+    ) -> tuple[Values, Tensor | None]:
         values, score = dict(observed), None
-        for steps in self._recognition:
+        for steps in groups:
             net = steps[0].net
             draws = [noise.get(f"{net} of {step.name}") for step in steps]
-            out = run_steps(
-                getattr(self, self._methods[net]) if net in self._methods else self.q[net], steps, values, draws
-            )
+            out = run_steps(self.q[net], steps, values, draws)
             if isinstance(out, tuple):
                 out, own = out
                 own = own.unflatten(0, (len(steps), -1)).sum(0)
@@ -204,12 +204,63 @@ class GraphicalGAN(Game):
         kept = {n: value for n, value in values.items() if not (nodes[n].observed and nodes[n].parents)}
         return self.assemble(self.generate({}, kept))
 
+    def _clusters(self) -> bool:
+        one = len(self.categorical) == 1 and self.categorical <= set(self.graph.latent)
+        steps = [step for group in self._recognition for step in group if step.name in self.categorical]
+        heads = all(isinstance(self.q[step.net], CategoricalHead) for step in steps)
+        return one and heads and self.supervision != "conditional"
+
+    @available_if(_clusters)
+    def cluster(self, x: Tensor) -> Tensor:
+        """Return log q(class | x), (n, classes); what is recognised before the class stands at its centre.
+
+        There is one categorical variable, drawn by a `Categorical` or recognised by a `CategoricalHead`; it is
+        latent and recognised by a `CategoricalHead`; and x is recognised without labels.
+        """
+        places = [i for i, group in enumerate(self._recognition) if group[0].name in self.categorical]
+        *before, (step,) = self._recognition[: places[-1] + 1]
+        values, _ = self._recognise(before, self.observe(x, {}), {})
+        return cast(CategoricalHead, self.q[step.net]).log_probabilities(*(values[name] for name in step.givens))
+
+    def _conditions(self) -> bool:
+        roots = [name for name in self.categorical if isinstance(self.p[self.graph.nodes[name].key], Categorical)]
+        return len(self.categorical) == 1 == len(roots)
+
+    @available_if(_conditions)
+    def condition(self, noise: Mapping[str, Tensor], y: Tensor) -> Tensor:
+        """Return data (n, *shape) of classes y, int64 (n,): an ancestral sample whose class is not drawn.
+
+        There is one categorical variable, and a `Categorical` draws it. If it is latent, y numbers clusters.
+        """
+        (name,) = self.categorical
+        node = self.graph.nodes[name]
+        classes, draw = cast(Categorical, self.p[node.key]).clusters, noise[node.draw or name]
+        return self.assemble(self.generate(noise, {name: one_hot(y, classes, draw)}))
+
+    def _codes(self) -> bool:
+        given = self.graph.nodes["x"].parents if self.graph.observed == ("x",) else ()
+        return len(given) == 1 and given[0] not in self.categorical and self.supervision != "conditional"
+
+    @available_if(_codes)
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the code of x, (n, *size): its recognised parent.
+
+        Nothing but x is observed, and it has one parent, which is not categorical: given that, x depends on
+        nothing else, whatever stands above.
+        """
+        return self.recognised(x)[self.graph.nodes["x"].parents[0]]
+
+    @available_if(_codes)
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the data (n, *shape) generated from codes as `encode` gives them."""
+        return self.assemble({"x": self.p[self.graph.nodes["x"].key](codes)})
+
     def judge(self, side: Literal["p", "q"], values: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Values:
         """Return critic -> logits (factors that it judges, n) of all variables; `noise` may blur them."""
         logits = {}
         for key, factors in self._judged.items():
             rows = [self._blurred(side, factor, values, batch) for factor in factors]
-            inputs = [torch.cat(split_steps) for split_steps in zip(*rows, strict=True)]
+            inputs = [torch.cat(parts) for parts in zip(*rows, strict=True)]
             logits[key] = self.critics[key](*inputs)[:, 0].unflatten(0, (len(factors), -1))
         return logits
 
@@ -220,10 +271,8 @@ class GraphicalGAN(Game):
         blur = batch.get(f"blur {side} {' '.join(factor)}")
         if blur is None:
             return seen
-        split_steps = blur.split([math.prod(self.sizes[name]) for name in factor], 1)
-        return [
-            v + self.config.critic_noise * part.reshape(v.shape) for v, part in zip(seen, split_steps, strict=True)
-        ]
+        parts = blur.split([math.prod(self.sizes[name]) for name in factor], 1)
+        return [v + self.config.critic_noise * part.reshape(v.shape) for v, part in zip(seen, parts, strict=True)]
 
     def _sides(self, x: Tensor, batch: Mapping[str, Tensor]) -> tuple[Values, Values, Values, Tensor | None]:
         """Return the logits of both sides, the recognised variables, and the score of what is discrete in them."""
