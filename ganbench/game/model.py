@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,13 @@ class Model:
 
     @property
     def abilities(self) -> tuple[str, ...]:
-        """Names of what the game can do."""
-        return tuple(name for name in ABILITIES if callable(getattr(self.game, name, None)))
+        """Names of what the game can do, asked of one on small data; of its class if it takes none of these."""
+        from ganbench.game.example import example  # here, because it needs the contract, which needs models
+
+        game: Any = self.game
+        with suppress(UserError):
+            game = example(self)
+        return tuple(name for name in ABILITIES if callable(getattr(game, name, None)))
 
     @property
     def summary(self) -> str:
