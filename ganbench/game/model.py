@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,7 +51,7 @@ class Model:
         """The configuration that the game's constructor names as its default."""
         return inspect.signature(self.game.__init__).parameters["config"].default
 
-    @property
+    @cached_property
     def abilities(self) -> tuple[str, ...]:
         """Names of what the game can do, asked of one on small data; of its class if it takes none of these."""
         from ganbench.game.example import example  # here, because it needs the contract, which needs models
