@@ -62,7 +62,7 @@ RIVALS: dict[str, dict[str, str]] = {
 
 
 class StateSpace(GraphicalGAN):
-    """Base of both leagues: the graph with its networks, and what can be made of sequences."""
+    """Base with and without classes: the graph with its networks, and what can be made of sequences."""
 
     players = (
         Player("critics", nets=("critics",), optimiser=Adam(1e-4, (0.5, 0.999))),

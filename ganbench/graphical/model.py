@@ -139,11 +139,11 @@ class GraphicalModel(Game):
         return self.assemble(self.generate(noise, {}))
 
     def recognised(self, x: Tensor, y: Tensor | None = None) -> Values:
-        """Return all variables of data (n, *shape), of classes y in that league, latent ones at their centres."""
+        """Return all variables of data (n, *shape) with labels y, if it takes them; latent ones at their centres."""
         return self.recognise(self.observe(x, {} if y is None else {"y": y}), {})[0]
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the data generated from what is recognised of x, of classes y in that league, (n, *shape)."""
+        """Return the data generated from what is recognised of x, (n, *shape), with labels y if it takes them."""
         return self.render(self.recognised(x, y))
 
     def render(self, values: Mapping[str, Tensor]) -> Tensor:
