@@ -139,7 +139,7 @@ class GraphicalModel(Game):
         return self.assemble(self.generate(noise, {}))
 
     def recognised(self, x: Tensor, y: Tensor | None = None) -> Values:
-        """Return all variables of data (n, *shape) with labels y, if it takes them; latent ones at their centres."""
+        """Return all variables of data (n, *shape) with labels y, if it takes them, latent ones at the centre."""
         return self.recognise(self.observe(x, {} if y is None else {"y": y}), {})[0]
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
