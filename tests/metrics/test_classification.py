@@ -122,6 +122,8 @@ def test_condition_accuracy_needs_a_classifier_of_these_classes():
 class Painter(Game):
     """Paints the class as a grey level and misses it for u < 1/4; not registered."""
 
+    supervision = "conditional"
+
     def __init__(self, data, config: Config = Config()) -> None:
         super().__init__(data, config)
 
@@ -195,6 +197,6 @@ def test_classification_error_of_a_game_on_its_test_split(metric_inputs, tiny):
 
 def test_unlabelled_data_have_no_classification_error(metric_inputs):
     run = metric_inputs(40)
-    run.reference = RealData(replace(run.real_data.data, labels={}))
+    run.real_data = RealData(replace(run.real_data.data, labels={}))
     with pytest.raises(UserError, match="has no labels"):
         registry.metrics.get("classification-error").compute(run, "")
