@@ -106,9 +106,10 @@ class Game(nn.Module):
         role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
         supervision: "unlabelled", "labelled" (trained with labels) or "conditional"; they share no table.
 
-    Methods a subclass gives: `<player>_loss(x, noise)` for each player, with x (n, *shape), images in [-1, 1],
-    returning a scalar; `noise()`; `sample(noise)`; further abilities. It uses no random numbers of its own. In the
-    labelled and conditional games find the labels of x, int64 (n,), in batch["y"].
+    Methods a subclass gives: `<player>_loss(x, batch)` for each player, with x (n, *shape), images in [-1, 1],
+    returning a scalar; `noise()`; `sample(noise)`; further abilities. It uses no random numbers of its own: `batch`
+    holds the noise that it declares, what `precompute` made, and, in labelled and conditional games, the labels of
+    x, int64 (n,), as "y".
     """
 
     name: ClassVar[str]
