@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ganbench import __version__, registry
+from ganbench.cli import check as checks
 from ganbench.cli import results
 from ganbench.cli.results import (
     DataRoot,
@@ -32,7 +33,7 @@ app = typer.Typer(
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
 )
 
-for command in (results.leaderboard, results.publish, results.plot):
+for command in (results.leaderboard, results.publish, results.plot, checks.check):
     app.command()(command)
 
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -124,7 +125,7 @@ class Player(Record):
     name: str
     "name, which also names the loss method"
     nets: tuple[str, ...]
-    "attributes of the game that hold the player's networks or parameters"
+    "attributes of the game that hold the player's networks or parameters; other players may move some as well"
     optimiser: Optimiser = Adam()
     "how it descends"
     steps: Count = 1
@@ -145,6 +146,10 @@ class Player(Record):
     "weight of |parameters - their average over all steps so far|^2; Salimans et al. 2016, section 3.3"
     feature_matching: Annotated[float, Field(ge=0, le=1)] = 0.0
     "share of the loss that is the squared distance of mean critic features of real and fake images; ibid., 3.1"
+
+    def owned(self, names: Iterable[str], nets: Sequence[str] = ()) -> list[str]:
+        """Return those names of parameters that belong to the player's networks, or to some of them only."""
+        return [n for n in names if any(n == net or n.startswith(f"{net}.") for net in nets or self.nets)]
 
     def steps_at(self, round_: int) -> int:
         """Return the number of steps in a round, counted from 0."""

@@ -25,7 +25,6 @@ from ganbench.training.step import (
     Tensors,
     TrainStep,
     note_nonfinite,
-    owned,
     steps_of_round,
 )
 
@@ -79,7 +78,7 @@ class Stack:
         moments = {
             player.name: optimisers.start(
                 player.optimiser,
-                [parameters[n] for n in owned(player, parameters)],
+                [parameters[n] for n in player.owned(parameters)],
                 history=player.historical_averaging > 0,
             )
             for player in self.game.players

@@ -55,16 +55,6 @@ def steps_of_round(players: Sequence[Player], round_: int, simultaneous: bool) -
     return out
 
 
-def owned(player: Player, names: Iterable[str]) -> list[str]:
-    """Return the names of a player's parameters."""
-    return owned_by(player.nets, names)
-
-
-def owned_by(nets: Sequence[str], names: Iterable[str]) -> list[str]:
-    """Return the names of the parameters of some networks."""
-    return [n for n in names if any(n == net or n.startswith(f"{net}.") for net in nets)]
-
-
 def note_nonfinite(first_nonfinite: Tensor, tensors: Iterable[Tensor], round_: Tensor | int) -> None:
     """Write the round to each seed that now first holds NaN or infinity, without asking the device."""
     finite = [tensor.detach().reshape(len(first_nonfinite), -1).isfinite().all(1) for tensor in tensors]
@@ -103,7 +93,7 @@ class TrainStep:
         level = self.game.config.instance_noise * clock.left.to(x.dtype)
         if self.game.config.instance_noise:
             x = x + level * batch[INSTANCE[0]]
-        mine = {player.name: owned(player, state.parameters) for player in self.players}
+        mine = {player.name: player.owned(state.parameters) for player in self.players}
         shared: Tensors | None = None
         losses: Tensors = {}
         # Those of a group move at one point.
@@ -122,7 +112,8 @@ class TrainStep:
                 loss = self._loss(player, state, x, seen, mine[player.name], clock)
                 wanted = [state.parameters[name] for name in mine[player.name]]
                 # The graph of what is shared is walked once more by the next player.
-                gradients.append(torch.autograd.grad(loss.sum(), wanted, retain_graph=True))
+                gradient = torch.autograd.grad(loss.sum(), wanted, retain_graph=True)
+                gradients.append(self._pulled(player, state, gradient, wanted))
                 losses[player.name] = loss.detach().to(x.dtype)
             for player, gradient in zip(group, gradients, strict=True):
                 self._update(player, state, gradient, mine[player.name], clock)
@@ -132,7 +123,7 @@ class TrainStep:
     @staticmethod
     def _clip(player: Player, state: State, names: list[str]) -> None:
         if player.clip:  # the released WGAN code clips before each critic step
-            for name in owned_by(player.clip_nets, names) if player.clip_nets else names:
+            for name in player.owned(names, player.clip_nets):
                 state.parameters[name].detach().clamp_(-player.clip, player.clip)
 
     def _precompute(self, state: State, batch: Tensors, moving: list[str]) -> Tensors:
@@ -190,7 +181,7 @@ class TrainStep:
         clock: Clock,
     ) -> tuple[Tensors, optimisers.State]:
         """Return the parameters of one seed and the moments of a player after a step of it, differentiable."""
-        names = owned(player, parameters)
+        names = player.owned(parameters)
 
         def loss(mine: Tensors) -> Tensor:
             # A norm writes its statistics, which the differentiated function may only do to tensors of its own.
@@ -226,16 +217,22 @@ class TrainStep:
         index = [other.name for other in self.game.players].index(player.name)
         return clock.lr[index], clock.momentum[index]
 
+    @staticmethod
+    def _pulled(
+        player: Player, state: State, gradients: tuple[Tensor, ...], parameters: list[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Return the gradients with the pull to the average of the parameters so far, if the player has one."""
+        if not (weight := player.historical_averaging):
+            return gradients
+        history = state.moments[player.name]["history"]
+        pulls = [2 * weight * (p.detach() - mean) for p, mean in zip(parameters, history, strict=True)]
+        return tuple(g + pull for g, pull in zip(gradients, pulls, strict=True))
+
     def _update(
         self, player: Player, state: State, gradients: tuple[Tensor, ...], names: list[str], clock: Clock
     ) -> None:
         parameters, moments = [state.parameters[name] for name in names], state.moments[player.name]
         lr, momentum = self._rates(player, clock)
-        if weight := player.historical_averaging:
-            pulls = [
-                2 * weight * (p.detach() - mean) for p, mean in zip(parameters, moments["history"], strict=True)
-            ]
-            gradients = tuple(g + pull for g, pull in zip(gradients, pulls, strict=True))
         optimisers.apply(player.optimiser, parameters, gradients, moments, lr, momentum)
         if player.historical_averaging:
             optimisers.update_history(parameters, moments)
