@@ -165,14 +165,14 @@ def _draw_points(axes: Axes, inputs: RunInputs, critic: Callable[[Tensor], Tenso
 
 def _draw_density(axes: Axes, inputs: RunInputs, critic: Callable[[Tensor], Tensor] | None) -> None:
     """Draw the law's density, the generator's by grid masses, and the critic's output beside its optimum."""
-    from ganbench.metrics.densities import bin_masses
+    from ganbench.metrics.densities import bin_masses, push_forward
 
     low, high = (float(q) for q in inputs.distribution.quantile(torch.tensor([0.001, 0.99], dtype=torch.float64)))
     margin = 0.25 * (high - low)
     edges = torch.linspace(low - margin, high + margin, BINS + 1, dtype=torch.float64)
     middles, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
     law = inputs.distribution.cdf(edges).diff() / width
-    values, masses = inputs.push_forward(CELLS)
+    values, masses = push_forward(inputs, CELLS)
     model = bin_masses(values, masses, edges)[0] / width
     axes.fill_between(middles, law, color=REAL, alpha=0.4, linewidth=0)
     axes.plot(middles, model, color=FAKE, linewidth=1)

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ganbench import registry
 from ganbench.datasets import Dataset
+from ganbench.errors import UserError
 from ganbench.game.contract import Game
 from ganbench.game.model import Model
 from ganbench.records import seed_stream, write_whole
-from ganbench.errors import UserError
 from ganbench.suites.spec import RunSpec, write_spec
 
 
