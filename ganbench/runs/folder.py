@@ -18,12 +18,8 @@ from ganbench.errors import UserError
 from ganbench.game.contract import Game
 from ganbench.game.model import Model
 from ganbench.records import seed_stream, write_whole
-<<<<<<< HEAD
-from ganbench.suites.spec import RunSpec, write_spec
-=======
 from ganbench.runs.code import code_hash
 from ganbench.suites.spec import RunSpec, read_spec, write_spec
->>>>>>> house
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ def test_rows_hold_what_the_models_own_cluster_says() -> None:
     fake = run.fake(1000)
     first = fake[(fake.mean((1, 2, 3)) < 0.2).nonzero()[:10, 0]]
     assert torch.equal(block.tiles[0, 1:], first)  # the first ones, none chosen
-    known = run.cluster_logits("test")
+    known = run.call("cluster", "test")
     for k in (1, 2):
         others = torch.where(torch.arange(4) == k, -torch.inf, known).logsumexp(1)
         assert torch.equal(block.tiles[k, 0], run.real("test")[(known[:, k] - others).argmax()])
