@@ -81,7 +81,7 @@ class RunInputs:
 
     def to_pixels(self, x: Tensor) -> Tensor:
         if not x.isfinite().all():
-            raise UserError("the model generates NaN or infinite pixels")
+            raise UserError(f"{self.spec.model} generates NaN or infinite pixels")
         return (((x + 1) / 2).clamp(0, 1) if self.game.data.bounded else x).to(torch.float32)
 
     def from_pixels(self, images: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def test_noise_of_critics_is_part_of_the_protocol(model):
     for level in (0.0, 0.3):
         settings = registry.models.get(model).settings(backbone, {"critic_noise": level})
         game = registry.models.get(model).build(data.data_spec, settings, 0).eval()
-        spec = RunSpec("t", 1, "t", name, model, settings, 0, rounds=1, batch=1, ema=0.0, samples=20)
+        spec = RunSpec("t", 1, "t", name, model, settings, {}, 0, rounds=1, batch=1, ema=0.0, samples=20)
         found.append(score("critic-accuracy", RunInputs(game, spec, RealData(data))).protocol)
     assert [text.split("; ")[-1] for text in found] == [
         f"noise of {level} on what they see" for level in ("0", "0.3")

@@ -22,6 +22,7 @@ SPEC = RunSpec(
     dataset="digits",
     model="gan",
     settings={"latent": 3, "generator": {"steps": 1, "lr": 0.1}},
+    changed={},
     seed=0,
     rounds=10,
     batch=5,

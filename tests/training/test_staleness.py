@@ -143,7 +143,7 @@ def test_checkpoint_of_other_code_or_data_is_not_taken_up(
 ) -> None:
     model = registry.models.get("gan")
     settings = model.settings({"kind": "mlp", "generator": [8], "critic": [8]})
-    spec = RunSpec("test", 1, "tiny", "tiny", "gan", settings, 0, 9, 16, 0.0, 10)
+    spec = RunSpec("test", 1, "tiny", "tiny", "gan", settings, {}, 0, 9, 16, 0.0, 10)
     data = tiny()
     other = replace(data, images={split: 255 - images for split, images in data.images.items()})
     straight = {}
