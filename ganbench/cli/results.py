@@ -62,16 +62,14 @@ def show(rows: pd.DataFrame, form: str) -> None:
 
     if rows.empty:
         return
-    text = render(aggregate(rows, read_reported(results_folder())), form)
-    if text:
-        print(text, end="")
+    print(render(aggregate(rows, read_reported(results_folder())), form), end="")
 
 
 def leaderboard(
     suite: SuiteOption,
     out: Out = Path("runs"),
     committed: Annotated[bool, typer.Option("--committed", help="from results/ instead of --out")] = False,
-    form: Annotated[str, typer.Option("--format", help="rich, md, csv, html or latex")] = "rich",
+    form: Annotated[str, typer.Option("--format", help="rich for a terminal, md, csv, html, latex")] = "rich",
     budget: Annotated[str, typer.Option(help="one budget only; default all, a table each")] = "",
     metric: Metrics = "",
 ) -> None:

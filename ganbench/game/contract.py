@@ -95,6 +95,9 @@ class Published:
     protocol: str = ""
 
 
+ROLES = ("model", "reference", "copy")  # a copy is a reference that keeps training data, or nearly so
+
+
 class Game(nn.Module):
     """Base of every model. A subclass with a `name` is registered and checked when its class is made.
 
@@ -103,7 +106,7 @@ class Game(nn.Module):
         players: who trains what; () for a reference that is fitted instead.
         variants: name -> settings that differ from the defaults, by dotted path; default {name: {}}.
         published: variant name -> numbers from the literature.
-        role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
+        role: one of ROLES; what is no model is shown apart from the ranking.
         league: "unlabelled", "labelled" (trained with labels) or "conditional"; leagues share no table.
 
     Methods a subclass gives: `<player>_loss(x, noise)` for each player, with x (n, *shape), images in [-1, 1],
@@ -178,6 +181,8 @@ class Game(nn.Module):
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             return
+        if cls.role not in ROLES:
+            raise UserError(f"game '{cls.name}': unknown role '{cls.role}'; give one of {', '.join(ROLES)}")
         for player in cls.players:
             if not callable(getattr(cls, f"{player.name}_loss", None)):
                 raise UserError(f"game '{cls.name}': player '{player.name}' has no method {player.name}_loss")

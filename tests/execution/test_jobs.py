@@ -189,7 +189,7 @@ from ganbench.game import Config, Game, Uniform
 class Threads(Game):
     '''Writes down how many threads it gets.'''
     name = "threads"
-    role = "floor"
+    role = "reference"
     def __init__(self, data, config=Config()):
         super().__init__(data, config)
     def noise(self):

@@ -15,7 +15,7 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Noise, Normal, Uniform, draw
 from ganbench.errors import UserError
-from ganbench.game.contract import Config, DataSpec, Game
+from ganbench.game.contract import ROLES, Config, DataSpec, Game
 from ganbench.game.model import ABILITIES
 from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
 from ganbench.layers.networks import MLP, Conv
@@ -228,7 +228,7 @@ def test_noise_laws_and_abilities(name, tiny_for):
 def test_description(name):
     model = registry.models.get(name)
     assert model.summary.endswith(".") and len(model.summary) > 20
-    assert model.game.role in ("model", "floor", "ceiling")
+    assert model.game.role in ROLES
     assert model.game.supervision in ("unlabelled", "labelled", "conditional")
     assert (model.game.role == "model") == (name in TRAINED)
     for entry in model.published:

@@ -35,7 +35,7 @@ from ganbench.metrics.clustering import (
 )
 from ganbench.metrics.codes import codes_of, cycle_errors, nearest, probe
 from ganbench.reporting.leaderboard import aggregate
-from ganbench.reporting.render import tables
+from ganbench.reporting.tables import tables
 from tests.builders import rows as synthetic_rows
 
 ACCURACIES = ("cluster-accuracy", "cluster-purity", "exemplar-accuracy", "exemplar-accuracy-test")
