@@ -123,8 +123,9 @@ def plot(
     plugin: Plugins = [],
 ) -> None:
     """Draw runs: what they learned, on images and sequences; how they went, on 1-D and 2-D data of known law."""
+    from ganbench.evaluation.real import real_data
     from ganbench.plotting.curves import draw_curves
-    from ganbench.plotting.kinds import KINDS, draw_kind, draw_run, first_seeds, read_run, real_data
+    from ganbench.plotting.kinds import KINDS, draw_kind, draw_run, first_seeds, read_run
     from ganbench.plotting.trajectory import draw_figure, draw_trajectory, read_trajectory
     from ganbench.suites.spec import read_spec
 
