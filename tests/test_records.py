@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.game.players import SGD, Adam, LinearDecay, Player
+from ganbench.game import SGD, Adam, LinearDecay, Player
 from ganbench.layers.networks import MLP, Conv
 from ganbench.records import Record, fingerprint, from_json, seed_stream, to_json, write_whole
 from ganbench.runs.scores import ScoreRow, read_rows, write_rows
@@ -117,6 +117,7 @@ ROW = ScoreRow(
     role="model",
     supervision="unlabelled",
     config_hash="0123abcd",
+    code_hash="4567cdef",
     seed=0,
     metric="fid@mlp-digits-v1",
     better="lower",

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ganbench.distributions.noise import Noise, Normal
 from ganbench.errors import UserError
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import Adam, Player
+from ganbench.game.optimisers import Adam
+from ganbench.game.players import Player
 from ganbench.graphical.graph import Graph, Recognition, check_networks
 from ganbench.graphical.nodes import Joint
 from ganbench.graphical.schedule import batched_steps, run_steps, split_steps

@@ -145,7 +145,12 @@ def test_broken_plugin_costs_the_other_models_nothing(
     )
     run = ("run", "--suite", suite, "--out", tmp_path / "r", "--device", "cpu", "--models", "grey,real-train")
     answer = ganbench(*run, "--plugin", plugin, "--workers", workers)
-    assert answer.code == 2 and "copies data" in answer.out and "real-train" in answer.out and "grey" not in answer.out
+    assert (
+        answer.code == 2
+        and "copies data" in answer.out
+        and "real-train" in answer.out
+        and "grey" not in answer.out
+    )
     assert answer.err == "ganbench: error: grey: KeyError: 'level'; --debug shows where\n"
     again = ganbench(*run, "--plugin", plugin, "--workers", workers)
     assert again.code == 2 and "trained 0 of 4 runs, measured 0" in again.out

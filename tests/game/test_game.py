@@ -15,9 +15,9 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Noise, Normal, Uniform, draw
 from ganbench.errors import UserError
+from ganbench.game import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
 from ganbench.game.contract import ROLES, Config, DataSpec, Game
 from ganbench.game.model import ABILITIES
-from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
 from ganbench.layers.networks import MLP, Conv
 from ganbench.records import from_json, seed_stream, to_json
 from ganbench.suites.suite import read_suite, suite_names
