@@ -89,6 +89,7 @@ def run(
     no_download: NoDownload = False,
     out: Out = Path("runs"),
     workers: Annotated[int, typer.Option(help="processes that share out models, cores and GPU memory")] = 1,
+    backend: Annotated[str, typer.Option(help="serial or processes; default by the number of workers")] = "",
     engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],
@@ -139,7 +140,7 @@ def run(
         )
         for specs in groups
     ]
-    outcomes = run_with_progress(jobs, workers, out)
+    outcomes = run_with_progress(jobs, workers, out, backend)
     failed = {outcome.model for outcome in outcomes if outcome.error}
     show(rows_of(spec.folder(out) for job in jobs if job.model not in failed for spec in job.specs), "rich")
     folder = out / chosen.name
@@ -152,7 +153,10 @@ def run(
 def measure(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
     metric: Metrics = "",
-    suite: Annotated[str, typer.Option(help="suite whose metrics to take; default the one that was run")] = "",
+    suite: Annotated[
+        str,
+        typer.Option(help="name or .toml file of a suite whose metrics to take; default the one that was run"),
+    ] = "",
     device: Device = "auto",
     data_root: DataRoot = None,
     no_download: NoDownload = False,
@@ -161,7 +165,8 @@ def measure(
     """Measure finished runs again, or with new metrics, without training."""
     from ganbench.cli.progress import display
     from ganbench.evaluation.measure import find
-    from ganbench.execution.jobs import Job, check, choose_device, run_jobs
+    from ganbench.execution.backends import run_jobs
+    from ganbench.execution.jobs import Job, check, choose_device
     from ganbench.suites.spec import read_spec
     from ganbench.suites.suite import read_suite, suite_names
 

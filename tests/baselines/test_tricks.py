@@ -12,8 +12,8 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
 from ganbench.errors import UserError
+from ganbench.game import SGD, Player
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import SGD, Player
 from ganbench.records import NonNegative
 from ganbench.training.stack import Stack
 from ganbench.training.step import TrainStep

@@ -39,7 +39,7 @@ class Samples:
 
     generated: Tensor
     test: Tensor
-    truth: KnownDistribution | None = None
+    distribution: KnownDistribution | None = None
 
     @property
     def samples(self) -> int:

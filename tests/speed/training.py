@@ -100,7 +100,7 @@ class Sampling:
     def time_sample(self, device: str) -> None:
         like = inputs("gan", device)
         with skipping():
-            type(like)(like.game, like.spec, like.reference).fake(10_000)  # a new one has kept no images
+            type(like)(like.game, like.spec, like.real_data).fake(10_000)  # a new one has kept no images
         synchronise(device)
 
 

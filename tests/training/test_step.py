@@ -17,10 +17,10 @@ from ganbench.checks.case import Case, small_settings
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
 from ganbench.errors import UserError
+from ganbench.game import SGD, Adam, Player, RMSprop
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import SGD, Adam, Player, RMSprop
 from ganbench.precision import float32_arithmetic
-from ganbench.training import engines, optimisers
+from ganbench.training import engines
 from ganbench.training.batches import scale
 from ganbench.training.engines import choose_engine
 from ganbench.training.stack import Stack, labels_for
@@ -282,7 +282,7 @@ def test_optimisers_take_the_steps_of_torch(rule, reference: Callable[[list[Tens
     shapes = [(3, 4), (5,), ()]
     mine = [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes]
     theirs = [tensor.clone().requires_grad_() for tensor in mine]
-    optimiser, state = reference(theirs), optimisers.start(rule, mine)
+    optimiser, state = reference(theirs), rule.start(mine)
     lr, momentum = torch.tensor(0.01, dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64)
     for _ in range(7):
         # transposed, as gradients of stacked products are
@@ -293,7 +293,7 @@ def test_optimisers_take_the_steps_of_torch(rule, reference: Callable[[list[Tens
             for s in shapes[:1] + shapes[2:]
         ]
         gradients.insert(1, torch.randn(5, dtype=torch.float64, generator=generator))
-        optimisers.apply(rule, mine, tuple(gradients), state, lr, momentum)
+        rule.step(mine, tuple(gradients), state, lr, momentum)
         for parameter, gradient in zip(theirs, gradients, strict=True):
             parameter.grad = gradient
         optimiser.step()
