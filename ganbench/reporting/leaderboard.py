@@ -70,17 +70,19 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
         reported: published numbers, with the columns of `ganbench.reporting.publish.REPORTED`.
 
     Returns:
-        Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, mean, low, high (95 %
-        t-interval over seeds), sampling_error (mean standard error within a run), measured and seeds (counts),
-        diverged (count), reason, caution (detail of a doubtful value), rank (1 + number of significantly
-        better models) and worst_rank (number of models less the significantly worse ones), both NaN for
-        references and models without a value, published, published_error, gap, comparable, source, note.
+        Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, code_hash ("" if any
+        run is of earlier code or settings), mean, low, high (95 % t-interval over seeds), sampling_error (mean
+        standard error within a run), measured and seeds (counts), diverged (count), reason, caution (detail of a
+        doubtful value), rank (1 + number of significantly better models) and worst_rank (number of models less the
+        significantly worse ones), both NaN for references and models without a value, published, published_error,
+        gap, comparable, source, note.
     """
     rows = rows.assign(protocol=_protocols(rows))
     _check_seeds(rows)
     keys = [*TABLE, "metric", "better", "protocol", "model", "role", "config_hash"]
     rows["line"] = line = rows.groupby(keys, sort=False).ngroup()
     frame = rows.drop_duplicates("line").set_index("line")[keys]
+    frame["code_hash"] = rows.groupby("line")["code_hash"].min()
     measured = rows["status"] == "measured"
     values, count = rows["value"].where(measured), _sum(measured, line)
     mean = _mean(values, line)

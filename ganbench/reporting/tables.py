@@ -85,7 +85,7 @@ def _cell(row: object) -> str:
 
 
 def _footnotes(part: pd.DataFrame) -> list[str]:
-    """Return the legend, the protocol of each column, and what diverged or is missing and why."""
+    """Return the legend, the protocol of each column, and what is out of date, diverged or missing and why."""
     notes = [LEGEND]
     headings = _columns(part)
     notes += [
@@ -93,6 +93,9 @@ def _footnotes(part: pd.DataFrame) -> list[str]:
         for (metric, protocol), heading in headings.items()
         if protocol
     ]
+    if len(earlier := part.loc[part["code_hash"] == "", "model"].unique()):
+        which = ", ".join(earlier) if len(earlier) < part["model"].nunique() else "all"
+        notes.append(f"of earlier code or settings, to be trained again: {which}")
     doubtful = part[part["caution"] != ""]
     for (metric, caution), group in doubtful.groupby(["metric", "caution"], sort=False):
         notes.append(f"{metric}, {caution}: {', '.join(dict.fromkeys(group['model']))}")

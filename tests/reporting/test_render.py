@@ -136,6 +136,15 @@ def test_best_first_references_last_and_ties_marked() -> None:
     assert list(wide["seeds"]) == ["3/3"] * 4
 
 
+def test_models_of_earlier_code_are_named() -> None:
+    note = "of earlier code or settings, to be trained again: "
+    rows = [*seeds("a", [1.0, 2.0]), *seeds("b", [3.0, 4.0]), *seeds("c", [5.0, 6.0])]
+    for earlier, said in (((), []), ((4, 5), ["c"]), ((3, 4), ["b, c"]), ((0, 2, 4), ["all"])):  # a seed suffices
+        given = [line | {"code_hash": "" if k in earlier else "c0de"} for k, line in enumerate(rows)]
+        ((*_, notes),) = tables(aggregate(pd.DataFrame(given)))
+        assert [text.removeprefix(note) for text in notes if text.startswith(note)] == said
+
+
 def test_higher_is_better_turns_the_order() -> None:
     rows = [line for m, v in MODELS.items() for line in seeds(m, v, better="higher")]
     ((_, wide, _, _),) = tables(aggregate(pd.DataFrame(rows)))
