@@ -27,13 +27,19 @@ def opponents() -> None:
             pytest.skip(f"{name} is not installed")
 
 
-def test_quick_table_of_the_metrics_has_all_rows_and_agreeing_answers(tmp_path: Path) -> None:
+# One of each kind, and all.
+SOME = ["parzen", "fid-1k", "prdc-64", "kid-3k"]
+
+
+@pytest.mark.parametrize("chosen", [SOME, pytest.param([], marks=pytest.mark.nightly)], ids=["some", "all"])
+def test_quick_table_of_the_metrics_has_all_rows_and_agreeing_answers(tmp_path: Path, chosen: list[str]) -> None:
     from tests.opponents.metrics import COMPARISONS
 
-    printed = run("tests.opponents.metrics", "--quick", "--out", tmp_path)
+    only = [f"--only={name}" for name in chosen]
+    printed = run("tests.opponents.metrics", "--quick", "--out", tmp_path, *only)
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len({row["what"] for row in rows}) == len(rows) == len(COMPARISONS)
+    assert len({row["what"] for row in rows}) == len(rows) == len(chosen or COMPARISONS)
     for row in rows:
         assert float(row["ours_s"]) > 0 and float(row["opponent_s"]) > 0 and float(row["limit_s"]) > 0
         largest = 2e-2 if "bfloat16" in row["what"] else 1e-4
@@ -70,9 +76,12 @@ def test_memory_of_a_metric_in_a_process_of_its_own() -> None:
     assert 0 < peak.used <= peak.bound < 8 * n * memory.D  # less than a float64 copy of the features
 
 
-def test_training_beside_its_opponents_runs(tmp_path: Path) -> None:
-    run("tests.opponents.training", "--quick", "--only", "eager", "--out", tmp_path)
+@pytest.mark.parametrize(
+    ("rows_of", "least"), [("MLP, float32, eager", 2), pytest.param("eager", 7, marks=pytest.mark.nightly)]
+)
+def test_training_beside_its_opponents_runs(tmp_path: Path, rows_of: str, least: int) -> None:
+    run("tests.opponents.training", "--quick", "--only", rows_of, "--out", tmp_path)
     with (tmp_path / "training-cpu.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) >= 7 and all(float(row["ours_s"]) > 0 and float(row["limit_s"]) > 0 for row in rows)
-    assert all("eager" in row["what"] for row in rows)
+    assert len(rows) >= least and all(float(row["ours_s"]) > 0 and float(row["limit_s"]) > 0 for row in rows)
+    assert all(rows_of in row["what"] for row in rows)

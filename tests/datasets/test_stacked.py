@@ -86,7 +86,7 @@ def test_channel_logits_are_those_of_each_channel_as_a_grey_image() -> None:
     class Drawn(RunInputs):
         def __init__(self) -> None:
             split = (images * 255).byte()
-            self.reference = RealData(Dataset("d", dict.fromkeys(("train", "validation", "test"), split)))
+            self.real_data = RealData(Dataset("d", dict.fromkeys(("train", "validation", "test"), split)))
             self._channel_logits = {}
 
         def fake(self, n: int | None = None) -> Tensor:
@@ -98,7 +98,7 @@ def test_channel_logits_are_those_of_each_channel_as_a_grey_image() -> None:
     every = metric_inputs.channel_logits(LENET, 7)
     assert every.shape == (7, 3, 10) and every.dtype == torch.float64 and torch.equal(every[:4], few)
     for channel in range(3):
-        alone = metric_inputs.reference.extract(images[:, channel : channel + 1], LENET).logits
+        alone = metric_inputs.real_data.extract(images[:, channel : channel + 1], LENET).logits
         assert torch.allclose(every[:, channel], alone, atol=1e-9)
     metric_inputs.channel_logits(LENET, 5)
     assert made == [4, 7]  # what is known is not made again
