@@ -76,6 +76,7 @@ def run(
     suite: SuiteOption,
     models: Annotated[str | None, typer.Option(help="comma-separated names; default all of the suite")] = None,
     seeds: Annotated[int | None, typer.Option(help="number of training seeds; default the budget's")] = None,
+    metric: Metrics = "",
     budget: Annotated[str, typer.Option(help="quick, standard, paper or another of the suite's")] = "quick",
     device: Device = "auto",
     set_: Annotated[list[str], typer.Option("--set", help="model.key=value, e.g. wgan-gp.penalty=5")] = [],
@@ -122,14 +123,15 @@ def run(
     from ganbench.execution.jobs import Job, check, choose_device
     from ganbench.training.engines import choose_engine
 
-    for name in chosen.metrics:
+    metrics = tuple(split(metric)) or chosen.metrics
+    for name in metrics:
         find(name)
     place = choose_device(device)
     form = choose_engine(engine, place)
     jobs = [
         Job(
             tuple(specs),
-            chosen.metrics,
+            metrics,
             out,
             place,
             data_root,
@@ -142,7 +144,8 @@ def run(
     ]
     outcomes = run_with_progress(jobs, workers, out, backend)
     failed = {outcome.model for outcome in outcomes if outcome.error}
-    show(rows_of(spec.folder(out) for job in jobs if job.model not in failed for spec in job.specs), "rich")
+    rows = rows_of(spec.folder(out) for job in jobs if job.model not in failed for spec in job.specs)
+    show(rows[rows["metric"].isin(metrics)] if metric else rows, "rich")
     folder = out / chosen.name
     pictures = f"{folder}/*/*/samples.png" if any(folder.glob("*/*/samples.png")) else f"ganbench plot {folder}"
     print(f"score rows: {folder}/*/*/scores.csv   pictures: {pictures}   losses: .../log.csv")

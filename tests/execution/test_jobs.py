@@ -22,8 +22,8 @@ Scores = Callable[[Path], dict[str, str]]
 METRICS = ("authenticity",)
 
 
-def works(suite: Path, out: Path, **changes: dict[str, object]) -> list[Job]:
-    """Return the work of the tiny suite, each model's specifications changed as asked."""
+def jobs_of(suite: Path, out: Path, **changes: dict[str, object]) -> list[Job]:
+    """Return the jobs of the tiny suite, each model's specifications changed as asked."""
     plan = expand(read_suite(str(suite)), "quick")
 
     def changed(model: str, specs: list[RunSpec]) -> tuple[RunSpec, ...]:
@@ -40,7 +40,7 @@ def test_two_processes_give_the_rows_of_one_in_the_order_of_the_work(
     suite: Path, finished: Path, tmp_path: Path, scores: Scores
 ) -> None:
     metrics = read_suite(str(suite)).metrics
-    todo = [replace(work, metrics=metrics) for work in works(suite, tmp_path)[::-1]]
+    todo = [replace(work, metrics=metrics) for work in jobs_of(suite, tmp_path)[::-1]]
     outcomes = backends.run_jobs(todo, 2, quiet)
     assert [outcome.model for outcome in outcomes] == [work.model for work in todo]
     assert [(outcome.trained, outcome.measured) for outcome in outcomes] == [(2, 2)] * 3
@@ -49,7 +49,7 @@ def test_two_processes_give_the_rows_of_one_in_the_order_of_the_work(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_failure_is_told_after_the_others_are_finished(suite: Path, tmp_path: Path, workers: int) -> None:
-    todo = works(suite, tmp_path, gan={"batch": 5000}, **{"real-train": {"batch": 6000}})
+    todo = jobs_of(suite, tmp_path, gan={"batch": 5000}, **{"real-train": {"batch": 6000}})
     outcomes = backends.run_jobs(todo, workers, quiet)
     assert [bool(outcome.error) for outcome in outcomes] == [True, True, False]
     with pytest.raises(UserError) as caught:
@@ -67,7 +67,7 @@ def test_bug_in_one_model_is_told_after_the_others_are_finished(
         raise ZeroDivisionError("in the loss")
 
     monkeypatch.setattr(registry.models.get("gan").game, "generator_loss", bug)
-    outcomes = backends.run_jobs(works(suite, tmp_path), 1, quiet)
+    outcomes = backends.run_jobs(jobs_of(suite, tmp_path), 1, quiet)
     with pytest.raises(UserError, match=r"^gan: ZeroDivisionError: in the loss; --debug") as caught:
         jobs.check(outcomes)
     assert "in bug" in caught.value.__notes__[0] and "Traceback" in caught.value.__notes__[0]
@@ -84,14 +84,14 @@ def test_absent_dataset_is_one_error_before_any_work(
     monkeypatch.setattr(jobs, "run_job", never)
     monkeypatch.setattr(backends, "in_processes", never)
     changes = {model: {"dataset": "mnist"} for model in ("gan", "vae", "real-train")}
-    todo = [replace(w, data_root=str(tmp_path), download=False) for w in works(suite, tmp_path, **changes)]
+    todo = [replace(job, data_root=str(tmp_path), download=False) for job in jobs_of(suite, tmp_path, **changes)]
     with pytest.raises(UserError, match=r"^mnist: "):
         backends.run_jobs(todo, workers, quiet)
 
 
 def test_news_add_up(suite: Path, tmp_path: Path) -> None:
     news: list[tuple[str, str, int, float]] = []
-    outcomes = backends.run_jobs(works(suite, tmp_path), 1, lambda *one: news.append(one))
+    outcomes = backends.run_jobs(jobs_of(suite, tmp_path), 1, lambda *one: news.append(one))
     assert [outcome.model for outcome in outcomes] == ["gan", "real-train", "vae"]
     for model in ("gan", "real-train", "vae"):
         total = {
@@ -112,7 +112,7 @@ def test_dataset_is_loaded_once_for_all_models(
 
     monkeypatch.setattr(datasets, "load", counting)
     real._loaded.cache_clear()
-    backends.run_jobs(works(suite, tmp_path), 1, quiet)
+    backends.run_jobs(jobs_of(suite, tmp_path), 1, quiet)
     assert len(calls) == 1
 
 
@@ -121,10 +121,10 @@ def test_a_backend_is_one_function(suite: Path, tmp_path: Path, monkeypatch: pyt
         return [Outcome(f"{job.model} on node {place % workers}") for place, job in enumerate(todo)]
 
     monkeypatch.setitem(backends.BACKENDS, "cluster", cluster)
-    outcomes = backends.run_jobs(works(suite, tmp_path), 2, quiet, "cluster")
+    outcomes = backends.run_jobs(jobs_of(suite, tmp_path), 2, quiet, "cluster")
     assert [one.model for one in outcomes] == ["gan on node 0", "real-train on node 1", "vae on node 0"]
     with pytest.raises(UserError, match=r"^unknown backend 'clutser'; did you mean cluster\?$"):
-        backends.run_jobs(works(suite, tmp_path), 2, quiet, "clutser")
+        backends.run_jobs(jobs_of(suite, tmp_path), 2, quiet, "clutser")
 
 
 def test_device() -> None:
@@ -155,16 +155,18 @@ def test_killed_worker_costs_its_own_model_only_and_its_run_goes_on(
 ) -> None:
     (tmp_path / "hasty.py").write_text(HASTY, encoding="utf-8")
     long = {"gan": {"rounds": 600}}
-    plain = [replace(work, plugins=(str(tmp_path / "hasty.py"),)) for work in works(suite, tmp_path / "a", **long)]
+    plain = [
+        replace(work, plugins=(str(tmp_path / "hasty.py"),)) for work in jobs_of(suite, tmp_path / "a", **long)
+    ]
     todo = [replace(work, out=tmp_path / "b") for work in plain]
     jobs.check(backends.run_jobs(plain, 1, quiet))
 
     pids: dict[str, int] = {}
     give = processes._Worker.give
 
-    def note(worker: processes._Worker, place: int, work: Job) -> None:
-        pids[work.model] = worker.process.pid or 0
-        give(worker, place, work)
+    def note(worker: processes._Worker, place: int, job: Job) -> None:
+        pids[job.model] = worker.process.pid or 0
+        give(worker, place, job)
 
     def kill(model: str, *news: object) -> None:
         if model == "gan" and pids["gan"] and list(tmp_path.glob("b/tiny/gan/checkpoint-*.pt")):
@@ -240,11 +242,11 @@ def test_workers_share_out_the_threads(
 def test_longest_work_begins_first_and_outcomes_keep_their_order(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = works(suite, tmp_path, vae={"rounds": 50})
+    todo = jobs_of(suite, tmp_path, vae={"rounds": 50})
 
-    def begin(perform: object, items: list[Job], *rest: object, **options: object) -> list[Outcome]:
-        assert [work.model for work in items] == ["vae", "gan", "real-train"]
-        return [Outcome(work.model) for work in items]
+    def begin(run_job: object, items: list[Job], *rest: object, **options: object) -> list[Outcome]:
+        assert [job.model for job in items] == ["vae", "gan", "real-train"]
+        return [Outcome(job.model) for job in items]
 
     monkeypatch.setattr(backends, "in_processes", begin)
     assert [outcome.model for outcome in backends.run_jobs(todo, 2, quiet)] == ["gan", "real-train", "vae"]
