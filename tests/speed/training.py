@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from .common import DEVICES, names, ours, skipping, stack, synchronise, torch_device, train_rounds
+from .common import DEVICES, metric_inputs, names, ours, skipping, stack, synchronise, torch_device, train_rounds
 
 ROUNDS = {"mlp": 20, "conv": 1}
 
@@ -94,7 +94,7 @@ class Sampling:
         self.time_sample(device)
 
     def time_sample(self, device: str) -> None:
-        like = inputs("gan", device)
+        like = metric_inputs("gan", device)
         with skipping():
             type(like)(like.game, like.spec, like.real_data).fake(10_000)  # a new one has kept no images
         synchronise(device)
