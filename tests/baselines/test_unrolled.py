@@ -14,7 +14,7 @@ from ganbench.game import SGD, Adam, RMSprop
 from ganbench.game.contract import Game
 from ganbench.losses.adversarial import gan_discriminator, gan_generator_nonsaturating
 from ganbench.training.stack import Stack
-from ganbench.training.step import TrainStep
+from ganbench.training.step import Clock, TrainStep
 
 DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none", "critic_activation": "tanh"}
 FOREIGN = {"latent": 5, "generator.optimiser": {"kind": "sgd", "lr": 1.0}}  # a step then is minus the gradient
@@ -48,7 +48,8 @@ def gradient(stack: Stack) -> dict[str, Tensor]:
     """Return the generator's gradient on the draw."""
     x, noise = draw(stack)
     before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
-    clock = torch.tensor([1.0, 1.0, 1e-2, 0.0, 1.0, 0.0], dtype=torch.float64)
+    rates = torch.tensor([1e-2, 1.0], dtype=torch.float64)
+    clock = Clock(torch.tensor(1.0), torch.tensor(1.0), rates, torch.zeros(2))
     TrainStep(stack.game, stack.game.players[1:])(stack.state, x, noise, clock)
     after = stack.state.parameters
     assert all(torch.equal(after[n], before[n]) for n in after if n.startswith("D."))
