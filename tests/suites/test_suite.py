@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -224,6 +225,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Path:
     folder.mkdir()
     (folder / "__init__.py").write_text("")
     (folder / "theirs.toml").write_text(text.replace('name = "tiny"', 'name = "theirs"'), encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "their_suites", raising=False)  # of the test before
     monkeypatch.syspath_prepend(tmp_path)
     entries = importlib.metadata.EntryPoint("theirs", "their_suites", "ganbench.suites")
     known = importlib.metadata.entry_points
