@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import uuid
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -42,6 +42,24 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def to_json(record: Any) -> Any:
     """Return the record as plain JSON values (dict, list, str, number, bool, None)."""
     return _adapter(type(record)).dump_python(record, mode="json")
+
+
+def changed(record: Any) -> Any:
+    """Return as plain values what of a record differs from the defaults of its type, and each record's `kind`.
+
+    A field that is added with a neutral default changes nothing here.
+    """
+    if not isinstance(record, Record):
+        return to_json(record) if not isinstance(record, tuple) else [changed(part) for part in record]
+    out = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        default = field.default if field.default is not MISSING else MISSING
+        if field.default_factory is not MISSING:
+            default = field.default_factory()
+        if field.name == "kind" or type(value) is not type(default) or value != default:
+            out[field.name] = changed(value)
+    return out
 
 
 def from_json(kind: type[R], values: Any) -> R:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from ganbench.errors import UserError, suggest
 
 T = TypeVar("T")
+PLUGIN = "ganbench_plugin_"  # how the modules of plug-in files are called
 
 
 class Registry(Generic[T]):
@@ -75,12 +76,18 @@ metrics: Registry[Any] = Registry("metric", "ganbench.metrics")
 extractors: Registry[Any] = Registry("extractor", "ganbench.extractors")
 
 
+def plugin_of(model: str) -> str:
+    """Return the path of the plug-in file that defines a model, "" if a package does."""
+    module = models.get(model).game.__module__
+    return str(sys.modules[module].__file__) if module.startswith(PLUGIN) else ""
+
+
 def load_plugin(path: str | Path) -> None:
     """Import one Python file, so that the models, datasets, metrics and extractors in it are registered."""
     file = Path(path).resolve()
     if not file.is_file():
         raise UserError(f"plug-in file '{path}' does not exist; give the path of a .py file")
-    name = f"ganbench_plugin_{file.stem}"
+    name = f"{PLUGIN}{file.stem}"
     if name in sys.modules:
         if getattr(sys.modules[name], "__file__", None) == str(file):
             return

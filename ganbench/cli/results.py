@@ -35,12 +35,16 @@ def load_plugins(plugins: list[str]) -> None:
 
 
 def run_folders(roots: Iterable[Path]) -> list[Path]:
-    """Return the folders of all finished runs below some folders; UserError if there is none."""
+    """Return the folders of all finished runs below some folders, and load the plug-ins of their models."""
+    from ganbench.runs.folder import load_plugin_of
+
     roots = list(roots)
     folders = sorted({spec.parent for root in roots for spec in root.resolve().glob("**/spec.json")})
     folders = [folder for folder in folders if (folder / "status.json").exists()]
     if not folders:
         raise UserError(f"no finished run in {', '.join(map(str, roots))}; train some with ganbench run")
+    for folder in folders:
+        load_plugin_of(folder)
     return folders
 
 

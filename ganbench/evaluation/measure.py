@@ -110,6 +110,7 @@ def _score(name: str, inputs: RunInputs, status: Status) -> ScoreRow:
         role=game.role,
         supervision=game.supervision,
         config_hash=spec.config_hash,
+        code_hash=status.code,
         seed=spec.seed,
         metric=name,
         better=metric.better,

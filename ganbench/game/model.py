@@ -11,7 +11,7 @@ import torch
 
 from ganbench.errors import UserError, suggest
 from ganbench.game.players import Player
-from ganbench.records import Record, from_json, to_json
+from ganbench.records import Record, changed, from_json, to_json
 
 if TYPE_CHECKING:
     from ganbench.game.contract import Config, DataSpec, Game, Published
@@ -82,6 +82,11 @@ class Model:
                 tree = self._complete(tree)
         self.read(tree)
         return tree
+
+    def changed(self, settings: Settings) -> Settings:
+        """Return what of all settings differs from the defaults of their types, which is what identifies a run."""
+        config, players = self.read(settings)
+        return {**changed(config), **{player.name: changed(player) for player in players}}
 
     def _complete(self, settings: Settings) -> Settings:
         """Return a new tree of the same settings with what they leave out, e.g. a backbone's further fields."""

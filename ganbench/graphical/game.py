@@ -41,8 +41,8 @@ class GraphicalGAN(Game):
     """Base of games on a graph: its networks generate and recognise, against a critic per factor or one for all.
 
     A subclass calls `build_networks` at the end of its __init__. The q side is x with its recognised latent
-    variables, the p side an ancestral sample; the losses are those of pairs, averaged over factors: Algorithm 1 of the paper.
-    Both players of a turn see one draw, where the released code takes another for each.
+    variables, the p side an ancestral sample; the losses are those of pairs, averaged over factors: Algorithm 1 of
+    the paper. Both players of a turn see one draw, where the released code takes another for each.
     """
 
     players = (

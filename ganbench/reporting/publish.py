@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from ganbench import registry
 from ganbench.errors import UserError
-from ganbench.records import write_whole
+from ganbench.records import to_json, write_whole
 from ganbench.reporting.leaderboard import aggregate, choose, load_rows, read_reported
 from ganbench.reporting.render import render
-from ganbench.runs.scores import ScoreRow, write_rows
+from ganbench.runs.folder import code_of
+from ganbench.runs.scores import ScoreRow, read_rows, write_rows
 from ganbench.suites.expand import expand
+from ganbench.suites.spec import RunSpec
 from ganbench.suites.suite import Suite
 
 # In a README: <!-- leaderboard SCORES METRIC,METRIC --> table <!-- end leaderboard -->
 BLOCK = re.compile(r"(<!-- leaderboard (\S+) (\S+) -->\n).*?(<!-- end leaderboard -->)", re.DOTALL)
+IDENTITY = ["suite", "version", "budget", "dataset", "model", "config_hash", "code_hash"]  # columns of score rows
 REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note", "protocol"]
 
 
@@ -32,10 +37,10 @@ def reported() -> pd.DataFrame:
 
 
 def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Path]:
-    """Write results/scores, leaderboards and reported.csv for one suite and budget; return the files written.
+    """Write results/scores, settings, leaderboards and reported.csv for one suite and budget; return the files.
 
-    Runs with settings of the user's own (`--set`) or of an older suite version are experiments and stay out.
-    Rows in results/scores of models of the suite that have no run here stay, so that a model can be added.
+    Runs with settings of the user's own (`--set`), of other code or of an older suite version are experiments and
+    stay out. Committed rows of models of the suite that have no run here stay, so that a model can be added.
     """
     paths = list((out / suite.name).glob("*/*/scores.csv"))
     if not paths:
@@ -45,31 +50,65 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
     place = rows["metric"].map({metric: index for index, metric in enumerate(suite.metrics)})
     by = ["dataset", "model", "config_hash", "seed", "place"]
     rows = rows.assign(place=place).sort_values(by, kind="stable").drop(columns="place")
-    official = {
-        (dataset, name, specs[0].config_hash, specs[0].version)
-        for dataset in rows["dataset"].unique()
-        for name, specs in expand(suite, budget, dataset=dataset).items()
-    }
-    keys = zip(rows["dataset"], rows["model"], rows["config_hash"], rows["version"], strict=True)
-    rows = rows[[key in official for key in keys]]
+    official = {identity(specs[0]): specs[0] for specs in plan(suite, budget, rows["dataset"].unique())}
+    rows = rows[[key in official for key in rows[IDENTITY].itertuples(index=False, name=None)]]
     if rows.empty:
-        raise UserError(f"no run of suite {suite.name}, budget {budget}, in {out} has the suite's own settings")
+        raise UserError(
+            f"no run of suite {suite.name}, budget {budget}, in {out} has the suite's settings and today's code"
+        )
+    new_identities = list(dict.fromkeys(rows[IDENTITY].itertuples(index=False, name=None)))
     version = rows["version"].iat[0]
     scores = results / "scores" / f"{suite.name}-v{version}-{budget}.csv"
     if scores.exists():
         known, new = load_rows([scores]), set(zip(rows["dataset"], rows["model"], strict=True))
         pairs = zip(known["dataset"], known["model"], strict=True)
-        names = {name for _, name, _, _ in official}
+        names = {spec.model for spec in official.values()}
         known = known[[pair not in new and pair[1] in names for pair in pairs]]
         rows = pd.concat([rows, known[rows.columns]]).sort_values(by[:2], kind="stable") if len(known) else rows
     write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
     write_rows(scores, [ScoreRow(**row) for row in rows.to_dict("records")])
-    written = [results / "reported.csv", scores, *write_leaderboards(scores, results)]
+    settings = write_settings(scores, [official[key] for key in new_identities], results)
+    shrink_legacy(results)
+    written = [results / "reported.csv", scores, *settings, *write_leaderboards(scores, results)]
     readme = results.parent / "README.md"
     if readme.is_file() and BLOCK.search(readme.read_text(encoding="utf-8")):
         write_whole(readme, refresh_readme(readme, results))
         written.append(readme)
     return written
+
+
+def plan(suite: Suite, budget: str, datasets: Iterable[str]) -> list[list[RunSpec]]:
+    """Return what a suite expands to today on some datasets, a list of seeds per model."""
+    return [specs for dataset in datasets for specs in expand(suite, budget, dataset=dataset).values()]
+
+
+def identity(spec: RunSpec) -> tuple[str | int, ...]:
+    """Return what the rows of a run that is trained today have in the columns of IDENTITY."""
+    return spec.suite, spec.version, spec.budget, spec.dataset, spec.model, spec.config_hash, code_of(spec)
+
+
+def write_settings(scores: Path, specs: Iterable[RunSpec], results: Path) -> list[Path]:
+    """Write a file of all settings for each new identity, and remove those of identities without rows."""
+    folder, written = results / "settings" / scores.stem, []
+    for spec in specs:
+        written.append(folder / f"{spec.model}-{spec.config_hash}.json")
+        values = {**to_json(spec), "code_hash": code_of(spec)}
+        del values["seed"], values["snapshots"]
+        write_whole(written[-1], json.dumps(values, indent=1, sort_keys=True) + "\n")
+    known = {f"{row.model}-{row.config_hash}.json" for row in read_rows(scores)}
+    for path in folder.glob("*.json"):
+        if path.name not in known:
+            path.unlink()
+    return written
+
+
+def shrink_legacy(results: Path) -> None:
+    """Strike identities off results/legacy.csv that no committed row has any more; none is ever added."""
+    if (path := results / "legacy.csv").is_file():
+        legacy, rows = pd.read_csv(path, dtype=str), load_rows((results / "scores").glob("*.csv")).astype(str)
+        write_whole(
+            path, legacy.merge(rows[list(legacy)].drop_duplicates()).to_csv(index=False, lineterminator="\n")
+        )
 
 
 def write_leaderboards(scores: Path, results: Path) -> list[Path]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -21,7 +18,8 @@ from ganbench.errors import UserError
 from ganbench.game.contract import Game
 from ganbench.game.model import Model
 from ganbench.records import seed_stream, write_whole
-from ganbench.suites.spec import RunSpec, write_spec
+from ganbench.runs.code import code_hash
+from ganbench.suites.spec import RunSpec, read_spec, write_spec
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,10 @@ class Status:
     engine: str = ""
     gpu_bytes: int = 0
     "largest memory that tensors took on the GPU, of all seeds stepped together"
-    source: str = ""
-    "hash of the file that defines the game: other code is another model"
+    code: str = ""
+    "hash of the code that the numbers hang on: other code is another model"
+    plugin: str = ""
+    "file that defines the model, if no package does"
     data: str = ""
     "hash of the images of all splits"
     torch: str = torch.__version__
@@ -57,16 +57,27 @@ def pending(specs: Sequence[RunSpec], out: Path, data: str = "") -> list[RunSpec
 
     def ended(spec: RunSpec) -> bool:
         status = Status.read(spec.folder(out))
-        return status is not None and status.source == source_hash(spec.model) and data in ("", status.data)
+        same = status is not None and status.code == code_of(spec) and data in ("", status.data)
+        return same and read_spec(spec.folder(out)).agrees(spec)  # a default may have changed
 
     return [spec for spec in specs if not ended(spec)]
 
 
-@cache
-def source_hash(model: str) -> str:
-    """Return a hash of the file that defines a model's game."""
-    file = inspect.getsourcefile(registry.models.get(model).game)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file else ""
+def code_of(spec: RunSpec) -> str:
+    """Return the hash of the present code of a run's model."""
+    return code_hash(spec.model, spec.backbone)
+
+
+def load_plugin_of(folder: Path) -> None:
+    """Load the plug-in that a run was trained with, unless its model is known; UserError if the file is gone."""
+    spec, status = read_spec(folder), Status.read(folder)
+    if status is None or not status.plugin or spec.model in registry.models.names():
+        return
+    if not Path(status.plugin).is_file():
+        raise UserError(
+            f"'{folder}' was trained with the plug-in '{status.plugin}', which is gone; give its place by --plugin"
+        )
+    registry.load_plugin(status.plugin)
 
 
 def build(spec: RunSpec, data: Dataset) -> Game:
@@ -116,6 +127,12 @@ def restore(spec: RunSpec, data: Dataset, folder: Path, round_: int | None = Non
 
     UserError if the weights are damaged or do not fit.
     """
+    status = Status.read(folder)
+    if status is not None and status.code != code_of(spec):
+        where = f" in '{status.plugin}'" if status.plugin else ""
+        raise UserError(
+            f"the code of {spec.model}{where} has changed since '{folder}' was trained; train it again"
+        )
     game = build(spec, data)
     try:
         load(game, load_file(folder / "weights.safetensors" if round_ is None else snapshot(folder, round_)))

@@ -24,6 +24,9 @@ class ScoreRow(Record):
     role: str
     supervision: str
     config_hash: str
+    "of what identifies the run, see RunSpec.identity"
+    code_hash: str
+    "of the code that its numbers hang on, see ganbench.runs.code"
     seed: int
     metric: str
     better: str

@@ -120,6 +120,7 @@ def expand(
             dataset=dataset or suite.datasets[0],
             model=name,
             settings=settings,
+            changed=registered.changed(settings),
             seed=0,
             rounds=chosen.rounds,
             batch=chosen.batch,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ganbench.errors import UserError
-from ganbench.records import Record, fingerprint, from_json, to_json
+from ganbench.records import Record, changed, fingerprint, from_json, to_json
 
 Precision = Literal["float32", "tf32", "bf16"]
 
@@ -23,6 +23,9 @@ class RunSpec(Record):
     dataset: str
     model: str
     settings: dict[str, Any]
+    "all of them, so that the run can be understood without the code that made it"
+    changed: dict[str, Any]
+    "those that differ from the defaults of their types, which identify the run"
     seed: int
     rounds: int
     batch: int
@@ -32,14 +35,34 @@ class RunSpec(Record):
     snapshots: int = 0
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers of the run's model; of options with a default, those that differ from it."""
+        values = changed(self)
+        for name in ("settings", "seed", "snapshots"):
+            values.pop(name, None)
+        return values
+
+    @property
     def config_hash(self) -> str:
-        """Hash of the model's settings."""
-        return fingerprint(self.settings, 8)
+        """Hash of the identity, common to all seeds."""
+        return fingerprint(self.identity, 8)
 
     @property
     def hash(self) -> str:
-        """Hash of the whole specification."""
-        return fingerprint(to_json(self))
+        """Hash of the identity and the seed."""
+        return fingerprint([self.identity, self.seed])
+
+    @property
+    def backbone(self) -> str:
+        """Kind of the networks."""
+        return str(self.settings["backbone"]["kind"])
+
+    def agrees(self, other: RunSpec) -> bool:
+        """Tell whether all settings that both runs name have the same values.
+
+        Runs of one identity differ here if a default was changed without a new version of the suite.
+        """
+        return _agree(self.settings, other.settings)
 
     def folder(self, out: Path) -> Path:
         """Folder of the run: <out>/<suite>/<model>/<hash>."""
@@ -57,3 +80,9 @@ def read_spec(folder: Path) -> RunSpec:
         return from_json(RunSpec, json.loads((folder / "spec.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"'{folder}' is not a run folder: {error}") from None
+
+
+def _agree(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_agree(value, other[key]) for key, value in one.items() if key in other)
+    return bool(one == other)

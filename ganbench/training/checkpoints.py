@@ -13,7 +13,7 @@ import torch
 from ganbench.datasets import Dataset
 from ganbench.errors import UserError
 from ganbench.records import fingerprint, write_whole
-from ganbench.runs.folder import source_hash
+from ganbench.runs.folder import code_of
 from ganbench.suites.spec import RunSpec
 from ganbench.training.stack import Stack
 
@@ -42,7 +42,7 @@ def regroup(specs: list[RunSpec], data: Dataset, out: Path) -> list[list[RunSpec
 
 def place(specs: Sequence[RunSpec], data: Dataset, out: Path) -> Path:
     """Return the path of the checkpoint of seeds that are stepped together, by code and data as well."""
-    name = fingerprint([*(spec.hash for spec in specs), source_hash(specs[0].model), data.sha256])
+    name = fingerprint([*(spec.hash for spec in specs), code_of(specs[0]), data.sha256])
     return out / specs[0].suite / specs[0].model / f"checkpoint-{name}.pt"
 
 

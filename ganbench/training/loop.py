@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
+from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.errors import UserError
 from ganbench.game.contract import Game
 from ganbench.precision import float32_arithmetic
 from ganbench.records import write_whole
-from ganbench.runs.folder import Status, build, snapshot_rounds, source_hash, write_run, write_snapshot
+from ganbench.runs.folder import Status, build, code_of, snapshot_rounds, write_run, write_snapshot
 from ganbench.suites.spec import RunSpec
 from ganbench.training import checkpoints
 from ganbench.training.fit import finished, fitted, state
@@ -205,7 +206,8 @@ def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Datase
         device=device_name(stack.device),
         engine="+".join(stack.engines),
         gpu_bytes=torch.cuda.max_memory_allocated(stack.device) if stack.device.type == "cuda" else 0,
-        source=source_hash(spec.model),
+        code=code_of(spec),
+        plugin=registry.plugin_of(spec.model),
         data=data.sha256[:12],
     )
 
@@ -220,7 +222,8 @@ def _fit(spec: RunSpec, data: Dataset, out: Path) -> None:
         round=0,
         seconds=time.monotonic() - began,
         device=device_name(data.images["train"].device),
-        source=source_hash(spec.model),
+        code=code_of(spec),
+        plugin=registry.plugin_of(spec.model),
         data=data.sha256[:12],
     )
     write_run(spec, out, state(game), "round\n", status)
