@@ -104,11 +104,11 @@ class Game(nn.Module):
         variants: name -> settings that differ from the defaults, by dotted path; default {name: {}}.
         published: variant name -> numbers from the literature.
         role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
-        league: "unlabelled", "labelled" (trained with labels) or "conditional"; leagues share no table.
+        supervision: "unlabelled", "labelled" (trained with labels) or "conditional"; they share no table.
 
     Methods a subclass gives: `<player>_loss(x, noise)` for each player, with x (n, *shape), images in [-1, 1],
     returning a scalar; `noise()`; `sample(noise)`; further abilities. It uses no random numbers of its own. In the
-    leagues with labels, training finds the labels of x, int64 (n,), in noise["y"].
+    labelled and conditional games find the labels of x, int64 (n,), in batch["y"].
     """
 
     name: ClassVar[str]
@@ -159,7 +159,7 @@ class Game(nn.Module):
 
         Args:
             images: the training set, (n, *shape), images in [-1, 1].
-            labels: int64 (n,) in the leagues with labels, else None.
+            labels: int64 (n,) of labelled and conditional games, else None.
             seed: of all choices that are random.
         """
 

@@ -128,6 +128,8 @@ def _plain(node: Any) -> Any:
         node = ast.ClassDef(**{**vars(node), "body": [p for p in node.body if not isinstance(p, ast.AnnAssign)]})
     if isinstance(node, ast.Constant):
         return ["Constant", repr(node.value)]
+    if isinstance(node, ast.Raise):
+        return ["Raise"]  # its words make no number
     if not isinstance(node, ast.AST):
         return node
     skipped = UNSTABLE | ({"annotation", "returns"} if isinstance(node, ast.arg | ast.FunctionDef) else set())

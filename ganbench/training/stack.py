@@ -30,7 +30,7 @@ from ganbench.training.step import (
 
 
 def labels_for(game: Game, data: Dataset) -> Tensor | None:
-    """Return the labels of the training set if the game's league may see them; UserError if it has none."""
+    """Return the labels of the training set if the game may see them; UserError if it has none."""
     if game.supervision == "unlabelled":
         return None
     if "train" not in data.labels:
