@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from ganbench.game import Config, Game, Normal, Player
@@ -22,8 +24,11 @@ class AdversarialAutoencoder(Game):
 
     def __init__(self, data, config=Config()):
         super().__init__(data, config)
-        self.E = config.backbone.make_encoder(data.shape, LATENT)
-        self.G = config.backbone.make_generator(LATENT, data.shape)
+        backbone = replace(
+            config.backbone, generator_norm="none"
+        )  # a norm hides the mean of codes
+        self.E = backbone.make_encoder(data.shape, LATENT)
+        self.G = backbone.make_generator(LATENT, data.shape)
         self.D = nn.Sequential(nn.Linear(LATENT, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, 1))
 
     def noise(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -30,9 +30,10 @@ class BEGAN(Game):
 
     def __init__(self, data, config=BEGANConfig()):
         super().__init__(data, config)
-        self.encoder = config.backbone.make_encoder(data.shape, config.latent)
-        self.decoder = config.backbone.make_generator(config.latent, data.shape)
-        self.G = config.backbone.make_generator(config.latent, data.shape)
+        backbone = replace(config.backbone, generator_norm="none")  # the paper has no norms
+        self.encoder = backbone.make_encoder(data.shape, config.latent)
+        self.decoder = backbone.make_generator(config.latent, data.shape)
+        self.G = backbone.make_generator(config.latent, data.shape)
         self.register_buffer("k", torch.zeros(()))
 
     def noise(self):

@@ -69,7 +69,7 @@ def test_the_compiled_step_is_the_eager_one(case: Case) -> None:
 
 
 def test_k_follows_its_formula(clean_registry: None) -> None:
-    """Berthelot et al. 2017, the third line of their objective: k + lambda (gamma L(x) - L(G(z))), within [0, 1]."""
+    """k becomes k + lambda (gamma L(x) - L(G(z))), within [0, 1]: Berthelot et al. 2017, third line of 3.4."""
     registry.load_plugin(PLUGINS / "began.py")
     case = Case.of(registry.models.get("began"))
     settings = case.settings | {"gain": 0.3, "gamma": 2.0}
@@ -178,12 +178,9 @@ def test_a_parameter_or_a_player_that_is_left_over_is_named(monkeypatch: pytest.
     data: Dataset = tiny()
     settings = model.settings({"kind": "mlp"})
     monkeypatch.setattr(model.game, "players", (critic, replace(generator, nets=("D",))))
-    with pytest.raises(
-        UserError, match=r"^model gan: every parameter must belong to a player, but G\.\S+ does not$"
-    ):
+    with pytest.raises(UserError, match=r"^model gan: every parameter must .*, but G\.\S+ does not$"):
         model.build(data.data_spec, settings, 0)
-    monkeypatch.setattr(model.game, "players", (replace(critic, nets=("D", "G")), replace(generator, nets=("H",))))
-    with pytest.raises(
-        UserError, match=r"^model gan: player 'generator' has no parameters; its nets are \('H',\)"
-    ):
+    players = replace(critic, nets=("D", "G")), replace(generator, nets=("H",))
+    monkeypatch.setattr(model.game, "players", players)
+    with pytest.raises(UserError, match=r"^model gan: player 'generator' has no parameters; .*\('H',\)"):
         model.build(data.data_spec, settings, 0)
