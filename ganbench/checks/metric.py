@@ -62,6 +62,8 @@ def describes_itself(metric: Metric) -> None:
 class AllRound(Game):
     """Every ability, without training: what is generated is the noise itself."""
 
+    supervision = "labelled"
+
     def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.squash: Callable[[Tensor], Tensor] = torch.tanh if data.bounded else lambda x: 0.9 * x
@@ -126,16 +128,30 @@ class Recorder:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A metric, the data on which it gives a number, and what it gave."""
+    """A metric, the data on which it gives a number, what it gave, and what it was given."""
 
     metric: Metric
     real: RealData
     score: Score
+    inputs: Recorder
 
 
 def _compute(metric: Metric, real: RealData) -> tuple[Score, Recorder]:
     """Return the score of the made-up model, and what was asked for."""
-    spec = RunSpec("check", 1, "check", real.data.name, "all-round", {}, 0, 1, 1, 0.0, ITEMS)
+    spec = RunSpec(
+        suite="check",
+        version=1,
+        budget="check",
+        dataset=real.data.name,
+        model="all-round",
+        settings={},
+        changed={},
+        seed=0,
+        rounds=1,
+        batch=1,
+        ema=0.0,
+        samples=ITEMS,
+    )
     game = AllRound(real.data.data_spec).eval()
     inputs = Recorder(cast(MetricInputs, RunInputs(game, spec, real)))
     return metric.compute(cast(MetricInputs, inputs), EXTRACTORS[metric.needs_extractor]), inputs
@@ -147,7 +163,7 @@ def _first(metric: Metric) -> _Measured:
     for data in _candidates():
         real = RealData(data)
         try:
-            score, _ = _compute(metric, real)
+            score, inputs = _compute(metric, real)
         except UserError as error:
             reasons.append(str(error))
             continue
@@ -156,7 +172,7 @@ def _first(metric: Metric) -> _Measured:
         if not isinstance(score.value, float):
             raise Fault(f"the value of the score is {type(score.value).__name__}, expected a float; take .item()")
         if math.isfinite(score.value):
-            return _Measured(metric, real, score)
+            return _Measured(metric, real, score, inputs)
         if not score.detail:
             raise Fault(f"the value of the score is {score.value} without a reason in detail")
         reasons.append(score.detail)
@@ -210,8 +226,7 @@ def is_deterministic(measured: _Measured) -> None:
 
 def leaves_its_inputs_alone(measured: _Measured) -> None:
     """Other metrics get the same tensors."""
-    _, inputs = _compute(measured.metric, RealData(measured.real.data))
-    for name, now, before in inputs.given:
+    for name, now, before in measured.inputs.given:
         if not torch.allclose(now, before, rtol=0, atol=0, equal_nan=True):
             raise Fault(f"it changes the answer of {name} in place, which other metrics see too; work on a copy")
 

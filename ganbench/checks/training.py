@@ -88,8 +88,12 @@ def weights_survive_a_file(case: Case) -> None:
         stack.train_round()
         load_weights(game, stack.weights(1))
     weights = {name: value.detach().contiguous() for name, value in game.state_dict().items()}
-    other = case.build(7)
-    load_weights(other, load(save(weights)))
+    other, loaded = case.build(7), load(save(weights))
+    if game.players and all(torch.equal(value, weights[name]) for name, value in other.state_dict().items()):
+        raise Fault("another seed has the weights of this one after training")
+    load_weights(other, loaded)
+    if wrong := [name for name, value in other.state_dict().items() if value.dtype != weights[name].dtype]:
+        raise Fault(f"{wrong[0]} has another dtype after its weights went through a file")
     noise = case.noise(game, 6)
     with torch.no_grad():
         if not torch.equal(other.eval().sample(noise), game.eval().sample(noise)):

@@ -106,9 +106,12 @@ class Game(nn.Module):
         role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
         supervision: "unlabelled", "labelled" (trained with labels) or "conditional"; they share no table.
 
-    Methods a subclass gives: `<player>_loss(x, noise)` for each player, with x (n, *shape), images in [-1, 1],
-    returning a scalar; `noise()`; `sample(noise)`; further abilities. It uses no random numbers of its own. In the
-    labelled and conditional games find the labels of x, int64 (n,), in batch["y"].
+    Methods a subclass gives: `<player>_loss(x, batch)` for each player, with x (n, *shape), images in [-1, 1],
+    returning a scalar; `noise()`; `sample(noise)`; further abilities. The batch holds the noise and, under
+    supervision with labels, those of x as "y", int64 (n,). A game uses no random numbers of its own. State that
+    lasts from step to step is a buffer, which a loss changes in place under no_grad; if its value is also part of
+    the loss, of a clone of it. Players may share networks; each has its own optimiser state. `ganbench check`
+    tests all this.
     """
 
     name: ClassVar[str]
@@ -133,8 +136,8 @@ class Game(nn.Module):
     def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return by name what several losses need of one draw: it is made once per turn and joins `noise`.
 
-        It is made before anyone moves, so it may go through the networks of the turn's last player only; the
-        others get it without its graph. Generated images that critics see are called "fake": instance noise is
+        It is made before anyone moves, so it may go through networks only that the turn's last player moves and
+        nobody before it; the others get it without its graph. Generated images that critics see are called "fake": instance noise is
         added to them, and features are matched on them.
         """
         return {}

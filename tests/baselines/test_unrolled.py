@@ -139,7 +139,7 @@ def test_a_foreseen_step_is_the_step(rule) -> None:
     for _ in range(4):
         gradients = [torch.randn(3, 2, generator=generator, dtype=torch.float64)]
         foreseen, ahead = optimisers.foresee(rule, foreseen, gradients, ahead, lr, momentum)
-        optimisers.descend(rule, real, tuple(gradients), state, lr, momentum)
+        optimisers.apply(rule, real, tuple(gradients), state, lr, momentum)
     assert torch.allclose(real[0], foreseen[0], rtol=1e-10, atol=1e-12)
     assert not torch.allclose(real[0], parameters[0], atol=1e-3)
 

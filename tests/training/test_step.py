@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ganbench import registry
+from ganbench.checks.case import Case, small_settings
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
 from ganbench.errors import UserError
@@ -24,11 +25,9 @@ from ganbench.training.batches import scale
 from ganbench.training.engines import choose_engine
 from ganbench.training.stack import Stack, labels_for
 from ganbench.training.step import note_nonfinite, steps_of_round
+from tests.cases import CONV, DENSE, TRAINED, cases
 
-DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
-CONV = {"kind": "conv", "width": 4}
 ROUNDS, BATCH = 50, 16
-TRAINED = [name for name in registry.models.names() if registry.models.get(name).game.players]
 # One of each kind of step: both orders of play, penalties, buffers that change, one player, convolutions.
 KINDS = [
     ("gan", DENSE),
@@ -44,14 +43,7 @@ def stack(
     name: str, data: Dataset, backbone: dict, seeds: Sequence[int], dtype: torch.dtype = torch.float64, **options
 ) -> Stack:
     model = registry.models.get(name)
-    pinned = model.settings(backbone)
-    shrunk = {key: min(2, pinned[key]) for key in ("generators", "chains", "labels_per_class") if key in pinned}
-    shrunk |= {key: 8 for key in ("joint", "hidden", "content", "channels") if key in pinned}
-    if "layers" in pinned["backbone"]:
-        shrunk |= {"backbone.width": 4, "backbone.layers": min(3, pinned["backbone"]["layers"])}
-    if "2014" in name or "supervised" in name:
-        shrunk |= {"backbone.generator": [12], "backbone.critic": [10]}
-    games = [model.build(data.data_spec, model.settings(backbone, shrunk), seed) for seed in seeds]
+    games = [model.build(data.data_spec, small_settings(model, backbone), seed) for seed in seeds]
     for game in games:
         game.fit(scale(data.images["train"], dtype), labels_for(game, data), 0)
     return Stack(games, seeds, data, name, BATCH, ROUNDS, dtype=dtype, **options)
@@ -96,12 +88,12 @@ def test_compiled_steps_in_float32_differ_by_rounding(tiny):
     assert deviation(compiled, eager) < 1e-3
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_every_step_can_be_traced(name, tiny_for, monkeypatch):
+@pytest.mark.parametrize(("name", "backbone"), cases(TRAINED))
+def test_every_step_can_be_traced(name, backbone, monkeypatch):
     """The trace is what gets compiled; played operation by operation it must give the eager numbers."""
     monkeypatch.setattr(torch, "compile", lambda traced, **options: traced)
-    data, seeds = tiny_for(name), [0, 4]
-    eager, traced = stack(name, data, DENSE, seeds), stack(name, data, DENSE, seeds, engine="compiled")
+    case = Case.of(registry.models.get(name), backbone)
+    eager, traced = case.stack(0, 4), case.stack(0, 4, engine="compiled")
     assert deviation(play(traced, 4), play(eager, 4)) < 1e-9
     assert deviation(play(traced, 1), play(eager, 1)) < 1e-9  # not only on the numbers it was traced with
 
@@ -301,7 +293,7 @@ def test_optimisers_take_the_steps_of_torch(rule, reference: Callable[[list[Tens
             for s in shapes[:1] + shapes[2:]
         ]
         gradients.insert(1, torch.randn(5, dtype=torch.float64, generator=generator))
-        optimisers.descend(rule, mine, tuple(gradients), state, lr, momentum)
+        optimisers.apply(rule, mine, tuple(gradients), state, lr, momentum)
         for parameter, gradient in zip(theirs, gradients, strict=True):
             parameter.grad = gradient
         optimiser.step()
