@@ -134,11 +134,11 @@ class Game(nn.Module):
         raise NotImplementedError
 
     def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return by name what several losses need of one draw: it is made once per turn and joins `noise`.
+        """Return by name what several losses need of one draw: it is made once per step and joins the batch.
 
-        It is made before anyone moves, so it may go through networks only that the turn's last player moves and
-        nobody before it; the others get it without its graph. Generated images that critics see are called "fake": instance noise is
-        added to them, and features are matched on them.
+        It is made before anyone moves, so it may go through networks only that the step's last player moves and
+        nobody before it; the others get it without its graph. Generated images that critics see are called
+        "fake": instance noise is added to them, and features are matched on them.
         """
         return {}
 

@@ -24,9 +24,7 @@ class AdversarialAutoencoder(Game):
 
     def __init__(self, data, config=Config()):
         super().__init__(data, config)
-        backbone = replace(
-            config.backbone, generator_norm="none"
-        )  # a norm hides the mean of codes
+        backbone = replace(config.backbone, generator_norm="none")  # a norm hides the mean of codes
         self.E = backbone.make_encoder(data.shape, LATENT)
         self.G = backbone.make_generator(LATENT, data.shape)
         self.D = nn.Sequential(nn.Linear(LATENT, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, 1))
