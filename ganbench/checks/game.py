@@ -22,7 +22,7 @@ from ganbench.checks.training import (
     weights_survive_a_file,
 )
 from ganbench.distributions.noise import Noise
-from ganbench.game.contract import Game
+from ganbench.game.contract import ROLES, Game
 from ganbench.game.model import Model
 
 FEW = 7
@@ -58,7 +58,7 @@ def describes_itself(case: Case) -> None:
     if model.summary in ("", Model("", Game, {}).summary):
         raise Fault(f"class {game.__name__} has no docstring; say in one sentence what it is, with its source")
     for field, known in (
-        ("role", ("model", "floor", "ceiling")),
+        ("role", ROLES),
         ("supervision", ("unlabelled", "labelled", "conditional")),
     ):
         if getattr(game, field) not in known:

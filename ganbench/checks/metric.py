@@ -138,20 +138,7 @@ class _Measured:
 
 def _compute(metric: Metric, real: RealData) -> tuple[Score, Recorder]:
     """Return the score of the made-up model, and what was asked for."""
-    spec = RunSpec(
-        suite="check",
-        version=1,
-        budget="check",
-        dataset=real.data.name,
-        model="all-round",
-        settings={},
-        changed={},
-        seed=0,
-        rounds=1,
-        batch=1,
-        ema=0.0,
-        samples=ITEMS,
-    )
+    spec = RunSpec("check", 1, "check", real.data.name, "all-round", {}, {}, 0, 1, 1, 0.0, ITEMS)
     game = AllRound(real.data.data_spec).eval()
     inputs = Recorder(cast(MetricInputs, RunInputs(game, spec, real)))
     return metric.compute(cast(MetricInputs, inputs), EXTRACTORS[metric.needs_extractor]), inputs

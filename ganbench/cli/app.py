@@ -76,6 +76,7 @@ def run(
     suite: SuiteOption,
     models: Annotated[str | None, typer.Option(help="comma-separated names; default all of the suite")] = None,
     seeds: Annotated[int | None, typer.Option(help="number of training seeds; default the budget's")] = None,
+    metric: Metrics = "",
     budget: Annotated[str, typer.Option(help="quick, standard, paper or another of the suite's")] = "quick",
     device: Device = "auto",
     set_: Annotated[list[str], typer.Option("--set", help="model.key=value, e.g. wgan-gp.penalty=5")] = [],
@@ -89,6 +90,7 @@ def run(
     no_download: NoDownload = False,
     out: Out = Path("runs"),
     workers: Annotated[int, typer.Option(help="processes that share out models, cores and GPU memory")] = 1,
+    backend: Annotated[str, typer.Option(help="serial or processes; default by the number of workers")] = "",
     engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],
@@ -121,14 +123,15 @@ def run(
     from ganbench.execution.jobs import Job, check, choose_device
     from ganbench.training.engines import choose_engine
 
-    for name in chosen.metrics:
+    metrics = tuple(split(metric)) or chosen.metrics
+    for name in metrics:
         find(name)
     place = choose_device(device)
     form = choose_engine(engine, place)
     jobs = [
         Job(
             tuple(specs),
-            chosen.metrics,
+            metrics,
             out,
             place,
             data_root,
@@ -139,9 +142,10 @@ def run(
         )
         for specs in groups
     ]
-    outcomes = run_with_progress(jobs, workers, out)
+    outcomes = run_with_progress(jobs, workers, out, backend)
     failed = {outcome.model for outcome in outcomes if outcome.error}
-    show(rows_of(spec.folder(out) for job in jobs if job.model not in failed for spec in job.specs), "rich")
+    rows = rows_of(spec.folder(out) for job in jobs if job.model not in failed for spec in job.specs)
+    show(rows[rows["metric"].isin(metrics)] if metric else rows, "rich")
     folder = out / chosen.name
     pictures = f"{folder}/*/*/samples.png" if any(folder.glob("*/*/samples.png")) else f"ganbench plot {folder}"
     print(f"score rows: {folder}/*/*/scores.csv   pictures: {pictures}   losses: .../log.csv")
@@ -152,7 +156,10 @@ def run(
 def measure(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
     metric: Metrics = "",
-    suite: Annotated[str, typer.Option(help="suite whose metrics to take; default the one that was run")] = "",
+    suite: Annotated[
+        str,
+        typer.Option(help="name or .toml file of a suite whose metrics to take; default the one that was run"),
+    ] = "",
     device: Device = "auto",
     data_root: DataRoot = None,
     no_download: NoDownload = False,
@@ -161,7 +168,8 @@ def measure(
     """Measure finished runs again, or with new metrics, without training."""
     from ganbench.cli.progress import display
     from ganbench.evaluation.measure import find
-    from ganbench.execution.jobs import Job, check, choose_device, run_jobs
+    from ganbench.execution.backends import run_jobs
+    from ganbench.execution.jobs import Job, check, choose_device
     from ganbench.suites.spec import read_spec
     from ganbench.suites.suite import read_suite, suite_names
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ganbench.execution.jobs import Job, Outcome, Tell, run_jobs
+from ganbench.execution.backends import run_jobs
+from ganbench.execution.jobs import Job, Outcome, Tell
 
 
 @contextmanager
 def display(jobs: Sequence[Job]) -> Iterator[Tell]:
-    """Yield the callback of `ganbench.execution.jobs.execute` that shows rounds, images/s and the time left."""
+    """Yield the callback of `run_jobs` that shows rounds, images/s and the time left."""
     columns = (
         TextColumn("{task.description:<38}"),
         BarColumn(bar_width=24),
@@ -47,8 +48,8 @@ def display(jobs: Sequence[Job]) -> Iterator[Tell]:
         yield tell
 
 
-def run_with_progress(jobs: Sequence[Job], workers: int, out: Path) -> list[Outcome]:
-    """Do what is left of the work, say what was done and return what became of it."""
+def run_with_progress(jobs: Sequence[Job], workers: int, out: Path, backend: str = "") -> list[Outcome]:
+    """Do what is left of the jobs on a backend, say what was done and return what became of it."""
     todo = [job for job in jobs if job.untrained() or job.unmeasured()]
     runs = sum(len(job.specs) for job in jobs)
     if not todo:
@@ -57,7 +58,7 @@ def run_with_progress(jobs: Sequence[Job], workers: int, out: Path) -> list[Outc
     if not any(job.untrained() for job in jobs):
         print(f"nothing to train: all {runs} runs are trained in {out}")
     with display(todo) as tell:
-        outcomes = run_jobs(todo, workers, tell)
+        outcomes = run_jobs(todo, workers, tell, backend)
     trained = sum(outcome.trained for outcome in outcomes)
     measured = sum(outcome.measured for outcome in outcomes)
     print(f"trained {trained} of {runs} runs, measured {measured}")

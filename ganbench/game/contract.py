@@ -95,6 +95,9 @@ class Published:
     protocol: str = ""
 
 
+ROLES = ("model", "reference", "copy")  # a copy is a reference that keeps training data, or nearly so
+
+
 class Game(nn.Module):
     """Base of every model. A subclass with a `name` is registered and checked when its class is made.
 
@@ -103,7 +106,7 @@ class Game(nn.Module):
         players: who trains what; () for a reference that is fitted instead.
         variants: name -> settings that differ from the defaults, by dotted path; default {name: {}}.
         published: variant name -> numbers from the literature.
-        role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
+        role: one of ROLES; what is no model is shown apart from the ranking.
         supervision: "unlabelled", "labelled" (trained with labels) or "conditional"; they share no table.
 
     Methods a subclass gives: `<player>_loss(x, batch)` for each player, with x (n, *shape), images in [-1, 1],
@@ -134,11 +137,11 @@ class Game(nn.Module):
         raise NotImplementedError
 
     def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return by name what several losses need of one draw: it is made once per step and joins the batch.
+        """Return by name what several losses need of one draw: it is made once and joins their `batch`.
 
-        It is made before anyone moves, so it may go through networks only that the step's last player moves and
-        nobody before it; the others get it without its graph. Generated images that critics see are called
-        "fake": instance noise is added to them, and features are matched on them.
+        It is made before anyone moves, so it may go through networks only that the last player to move on this
+        draw trains and nobody before it; the others get it without its graph. Generated images that critics see
+        are called "fake": instance noise is added to them, and features are matched on them.
         """
         return {}
 
@@ -181,6 +184,8 @@ class Game(nn.Module):
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             return
+        if cls.role not in ROLES:
+            raise UserError(f"game '{cls.name}': unknown role '{cls.role}'; give one of {', '.join(ROLES)}")
         for player in cls.players:
             if not callable(getattr(cls, f"{player.name}_loss", None)):
                 raise UserError(f"game '{cls.name}': player '{player.name}' has no method {player.name}_loss")

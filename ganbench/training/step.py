@@ -12,9 +12,9 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from ganbench.errors import UserError
+from ganbench.game import optimisers
 from ganbench.game.contract import Game
 from ganbench.game.players import Player
-from ganbench.training import optimisers
 
 Tensors = dict[str, Tensor]
 STACKED = ("average", "square", "momentum")  # the moments that have an axis of seeds
@@ -53,6 +53,15 @@ def steps_of_round(players: Sequence[Player], round_: int, simultaneous: bool) -
             out[-1] += (player,)
         out += [(player,)] * (player.steps_at(round_) - bool(out))
     return out
+
+
+def start(player: Player, parameters: Sequence[Tensor]) -> optimisers.State:
+    """Return the state of a player's optimiser, and the average of its parameters if they are held to it."""
+    state = player.optimiser.start(parameters)
+    if player.historical_averaging:
+        state["history"] = [parameter.detach().clone() for parameter in parameters]
+        state["seen"] = [torch.ones((), dtype=torch.float32, device=parameters[0].device)]
+    return state
 
 
 def note_nonfinite(first_nonfinite: Tensor, tensors: Iterable[Tensor], round_: Tensor | int) -> None:
@@ -190,8 +199,7 @@ class TrainStep:
 
         gradients = torch.func.grad(loss)({name: parameters[name] for name in names})
         lr, momentum = self._rates(player, clock)
-        moved, state = optimisers.lookahead(
-            player.optimiser,
+        moved, state = player.optimiser.lookahead(
             [parameters[name] for name in names],
             [gradients[name] for name in names],
             moments[player.name],
@@ -233,9 +241,11 @@ class TrainStep:
     ) -> None:
         parameters, moments = [state.parameters[name] for name in names], state.moments[player.name]
         lr, momentum = self._rates(player, clock)
-        optimisers.apply(player.optimiser, parameters, gradients, moments, lr, momentum)
+        player.optimiser.step(parameters, gradients, moments, lr, momentum)
         if player.historical_averaging:
-            optimisers.update_history(parameters, moments)
+            moments["seen"][0].add_(1)
+            for parameter, mean in zip(parameters, moments["history"], strict=True):
+                mean.add_((parameter.detach() - mean) / moments["seen"][0])
 
 
 def _each(function: Callable[..., Any], seeds: int) -> Callable[..., Any]:

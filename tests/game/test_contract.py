@@ -9,6 +9,7 @@ import pytest
 from ganbench import registry
 from ganbench.checks import check_game
 from ganbench.checks.case import Case, small_settings
+from ganbench.game.contract import ROLES
 from tests.cases import DENSE, FITTED, NAMES, TRAINED, cases, representatives
 
 
@@ -27,7 +28,7 @@ def test_a_model_keeps_the_contract(name, backbone):
 def test_description(name):
     model = registry.models.get(name)
     assert model.summary.endswith(".") and len(model.summary) > 20
-    assert model.game.role in ("model", "floor", "ceiling")
+    assert model.game.role in ROLES
     assert model.game.supervision in ("unlabelled", "labelled", "conditional")
     assert (model.game.role == "model") == (name in TRAINED)
     for entry in model.published:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
+from ganbench.game import SGD, Player
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import SGD, Player
 from ganbench.losses.divergences import NAMES, Divergence, divergence
 from ganbench.training.stack import Stack
 

@@ -17,10 +17,10 @@ from ganbench.checks.case import Case, small_settings
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
 from ganbench.errors import UserError
+from ganbench.game import SGD, Adam, Player, RMSprop
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import SGD, Adam, Player, RMSprop
 from ganbench.precision import float32_arithmetic
-from ganbench.training import engines, optimisers
+from ganbench.training import engines
 from ganbench.training.batches import scale
 from ganbench.training.engines import choose_engine
 from ganbench.training.stack import Stack, labels_for
@@ -70,15 +70,24 @@ def deviation(ones: list[dict[str, Tensor]], others: list[dict[str, Tensor]]) ->
 # ---------------------------------------------------------------- one step, several forms
 
 
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [*KINDS[:1], *(pytest.param(*kind, marks=pytest.mark.nightly) for kind in KINDS[1:])],
+    ids=lambda v: v["kind"] if isinstance(v, dict) else v,
+)
+def test_compiled_steps_give_the_eager_parameters(name, backbone, tiny):
+    data, seeds = tiny(), [0, 4]
+    eager = play(stack(name, data, backbone, seeds))
+    compiled = play(stack(name, data, backbone, seeds, engine="compiled"))
+    assert deviation(compiled, eager) < 1e-9
+    assert deviation(compiled[:1], compiled[1:]) > 1e-3  # the seeds did learn different things
+
+
 @pytest.mark.parametrize(("name", "backbone"), KINDS, ids=lambda v: v["kind"] if isinstance(v, dict) else v)
-def test_eager_stacked_and_compiled_steps_give_the_same_parameters(name, backbone, tiny):
+def test_stacked_steps_give_the_parameters_of_one_by_one(name, backbone, tiny):
     data, seeds = tiny(), [0, 4]
     one_by_one = [play(stack(name, data, backbone, [seed]))[0] for seed in seeds]
-    stacked = play(stack(name, data, backbone, seeds))
-    compiled = play(stack(name, data, backbone, seeds, engine="compiled"))
-    assert deviation(stacked, one_by_one) < 1e-9
-    assert deviation(compiled, one_by_one) < 1e-9
-    assert deviation(compiled[:1], compiled[1:]) > 1e-3  # the seeds did learn different things
+    assert deviation(play(stack(name, data, backbone, seeds)), one_by_one) < 1e-9
 
 
 def test_compiled_steps_in_float32_differ_by_rounding(tiny):
@@ -94,7 +103,7 @@ def test_every_step_can_be_traced(name, backbone, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda traced, **options: traced)
     case = Case.of(registry.models.get(name), backbone)
     eager, traced = case.stack(0, 4), case.stack(0, 4, engine="compiled")
-    assert deviation(play(traced, 4), play(eager, 4)) < 1e-9
+    assert deviation(play(traced, 2), play(eager, 2)) < 1e-9
     assert deviation(play(traced, 1), play(eager, 1)) < 1e-9  # not only on the numbers it was traced with
 
 
@@ -110,13 +119,11 @@ def test_tracing_takes_no_step(tiny):
 
 def test_a_compiled_training_goes_on_where_it_stopped(tiny):
     data = tiny()
-    straight = play(stack("sngan", data, DENSE, [0, 4], engine="compiled"), 9)
-    first = stack("sngan", data, DENSE, [0, 4], engine="compiled")
+    first, second = (stack("sngan", data, DENSE, [0, 4], engine="compiled") for _ in range(2))
     play(first, 4)
     saved = first.saved()
-    second = stack("sngan", data, DENSE, [0, 4], engine="compiled")
     second.restore({**saved, "state": [tensor.clone() for tensor in saved["state"]]})
-    assert deviation(play(second, 5), straight) == 0
+    assert deviation(play(second, 5), play(first, 5)) == 0
 
 
 def test_a_failing_compiler_is_one_line(monkeypatch):
@@ -282,7 +289,7 @@ def test_optimisers_take_the_steps_of_torch(rule, reference: Callable[[list[Tens
     shapes = [(3, 4), (5,), ()]
     mine = [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes]
     theirs = [tensor.clone().requires_grad_() for tensor in mine]
-    optimiser, state = reference(theirs), optimisers.start(rule, mine)
+    optimiser, state = reference(theirs), rule.start(mine)
     lr, momentum = torch.tensor(0.01, dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64)
     for _ in range(7):
         # transposed, as gradients of stacked products are
@@ -293,7 +300,7 @@ def test_optimisers_take_the_steps_of_torch(rule, reference: Callable[[list[Tens
             for s in shapes[:1] + shapes[2:]
         ]
         gradients.insert(1, torch.randn(5, dtype=torch.float64, generator=generator))
-        optimisers.apply(rule, mine, tuple(gradients), state, lr, momentum)
+        rule.step(mine, tuple(gradients), state, lr, momentum)
         for parameter, gradient in zip(theirs, gradients, strict=True):
             parameter.grad = gradient
         optimiser.step()
