@@ -62,6 +62,8 @@ def describes_itself(metric: Metric) -> None:
 class AllRound(Game):
     """Every ability, without training: what is generated is the noise itself."""
 
+    supervision = "labelled"
+
     def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)
         self.squash: Callable[[Tensor], Tensor] = torch.tanh if data.bounded else lambda x: 0.9 * x
@@ -126,11 +128,12 @@ class Recorder:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A metric, the data on which it gives a number, and what it gave."""
+    """A metric, the data on which it gives a number, what it gave, and what it was given."""
 
     metric: Metric
     real: RealData
     score: Score
+    inputs: Recorder
 
 
 def _compute(metric: Metric, real: RealData) -> tuple[Score, Recorder]:
@@ -147,7 +150,7 @@ def _first(metric: Metric) -> _Measured:
     for data in _candidates():
         real = RealData(data)
         try:
-            score, _ = _compute(metric, real)
+            score, inputs = _compute(metric, real)
         except UserError as error:
             reasons.append(str(error))
             continue
@@ -156,7 +159,7 @@ def _first(metric: Metric) -> _Measured:
         if not isinstance(score.value, float):
             raise Fault(f"the value of the score is {type(score.value).__name__}, expected a float; take .item()")
         if math.isfinite(score.value):
-            return _Measured(metric, real, score)
+            return _Measured(metric, real, score, inputs)
         if not score.detail:
             raise Fault(f"the value of the score is {score.value} without a reason in detail")
         reasons.append(score.detail)
@@ -210,8 +213,7 @@ def is_deterministic(measured: _Measured) -> None:
 
 def leaves_its_inputs_alone(measured: _Measured) -> None:
     """Other metrics get the same tensors."""
-    _, inputs = _compute(measured.metric, RealData(measured.real.data))
-    for name, now, before in inputs.given:
+    for name, now, before in measured.inputs.given:
         if not torch.allclose(now, before, rtol=0, atol=0, equal_nan=True):
             raise Fault(f"it changes the answer of {name} in place, which other metrics see too; work on a copy")
 

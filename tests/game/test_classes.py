@@ -9,7 +9,8 @@ import pytest
 from ganbench import registry
 from ganbench.errors import UserError
 from ganbench.game.contract import Config, Game
-from ganbench.game.players import SGD, Player
+from ganbench.game.optimisers import SGD
+from ganbench.game.players import Player
 from tests.cases import DENSE
 from tests.training.test_order import Bilinear
 

@@ -7,7 +7,9 @@ import math
 import pytest
 
 from ganbench import registry
-from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
+from ganbench.game.optimisers import SGD, Adam, RMSprop
+from ganbench.game.players import Player
+from ganbench.game.schedules import Constant, Decay, LinearDecay
 from ganbench.records import from_json, to_json
 
 

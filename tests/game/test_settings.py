@@ -9,7 +9,7 @@ from ganbench import registry
 from ganbench.checks.case import small_settings
 from ganbench.errors import UserError
 from ganbench.game.contract import DataSpec
-from ganbench.game.players import SGD
+from ganbench.game.optimisers import SGD
 from ganbench.layers.networks import MLP, Conv
 from ganbench.records import to_json
 from ganbench.suites.suite import read_suite, suite_names

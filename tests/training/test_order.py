@@ -8,7 +8,8 @@ from torch import nn
 
 from ganbench.datasets import Dataset
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import SGD, Player
+from ganbench.game.optimisers import SGD
+from ganbench.game.players import Player
 from ganbench.training.stack import Stack
 
 

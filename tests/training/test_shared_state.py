@@ -18,7 +18,8 @@ from ganbench.checks.case import ROUNDS, Case, deviation, small_settings, tiny_d
 from ganbench.datasets import Dataset
 from ganbench.errors import UserError
 from ganbench.game.contract import Config, Game
-from ganbench.game.players import SGD, Adam, Player
+from ganbench.game.optimisers import SGD, Adam
+from ganbench.game.players import Player
 from ganbench.training.stack import Stack
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
