@@ -104,7 +104,7 @@ class Game(nn.Module):
         variants: name -> settings that differ from the defaults, by dotted path; default {name: {}}.
         published: variant name -> numbers from the literature.
         role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
-        league: "unlabelled", "labelled" (trained with labels) or "conditional"; leagues share no table.
+        supervision: "unlabelled", "labelled" (trained with labels) or "conditional"; they share no table.
 
     Methods a subclass gives: `<player>_loss(x, batch)` for each player, with x (n, *shape), images in [-1, 1],
     returning a scalar; `noise()`; `sample(noise)`; further abilities. The batch holds the noise and, under
@@ -134,11 +134,11 @@ class Game(nn.Module):
         raise NotImplementedError
 
     def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return by name what several losses need of one draw: it is made once per turn and joins `noise`.
+        """Return by name what several losses need of one draw: it is made once per step and joins the batch.
 
-        It is made before anyone moves, so it may go through networks only that the turn's last player moves and
-        nobody before it; the others get it without its graph. Generated images that critics see are called "fake": instance noise is
-        added to them, and features are matched on them.
+        It is made before anyone moves, so it may go through networks only that the step's last player moves and
+        nobody before it; the others get it without its graph. Generated images that critics see are called
+        "fake": instance noise is added to them, and features are matched on them.
         """
         return {}
 
