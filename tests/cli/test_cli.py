@@ -235,7 +235,7 @@ def test_what_was_measured_already_is_not_trained(ganbench: Cli, suite: Path, ru
     assert scores(runs) == before
 
 
-def test_engine_and_precision_are_declared(ganbench: Cli, suite: Path, runs: Path) -> None:
+def test_engine_and_precision_are_declared(ganbench: Cli, suite: Path, runs: Path, traced: None) -> None:
     base = ("run", "--suite", suite, "--out", runs, "--device", "cpu", "--models", "vae")
     answer = ganbench(*base, "--engine", "compiled")
     assert answer.code == 0 and answer.out.startswith("nothing to train")  # another engine, the same run

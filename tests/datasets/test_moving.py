@@ -253,7 +253,7 @@ def test_seeds_together_are_seeds_alone(name, moving):
     assert deviation(together[:1], together[1:]) > 1e-3
 
 
-def test_compiled_is_eager(moving):
+def test_compiled_is_eager(moving, traced):
     eager, compiled = (play(stack(moving, [0, 4], engine=engine)) for engine in ("eager", "compiled"))
     assert deviation(compiled, eager) < 1e-9
 
