@@ -20,7 +20,7 @@ from ganbench.records import fingerprint
 
 OURS = ("layers", "losses", "graphical", "distributions")  # packages of ganbench whose code makes numbers
 BACKBONES = {"mlp": "MLP", "conv": "Conv"}  # kind in the settings -> class
-SILENT = {"variants", "published", "name"}  # class attributes that make no number
+SILENT = {"variants", "published", "name", "role"}  # class attributes that make no number
 UNSTABLE = {"ctx", "kind", "type_comment", "type_params"}  # parts of syntax trees that differ between Pythons
 
 Place = tuple[str, str]  # module, and name in it
