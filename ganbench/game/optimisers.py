@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -22,7 +22,13 @@ EPSILON = 1e-8  # the default of torch.optim.RMSprop
 
 @dataclass(frozen=True)
 class _Optimiser(Record):
-    """What training asks of an optimiser."""
+    """What training asks of an optimiser.
+
+    Class attributes:
+        stacked: names of the state that is shaped like the parameters, axis of seeds included.
+    """
+
+    stacked: ClassVar[tuple[str, ...]]
 
     def momentum_at(self, round_: int) -> float:
         """Return the momentum at a round, 0 where there is none."""
@@ -30,7 +36,7 @@ class _Optimiser(Record):
 
     def start(self, parameters: Sequence[Tensor]) -> State:
         """Return the state before the first step."""
-        raise NotImplementedError
+        return {name: [torch.zeros_like(p, requires_grad=False) for p in parameters] for name in self.stacked}
 
     def step(
         self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
@@ -68,9 +74,11 @@ class Adam(_Optimiser):
     kind: Literal["adam"] = "adam"
     "always adam"
 
+    stacked: ClassVar[tuple[str, ...]] = ("average", "square")
+
     def start(self, parameters: Sequence[Tensor]) -> State:
         count = torch.zeros((), dtype=torch.float32, device=parameters[0].device)
-        return {"average": _zeros(parameters), "square": _zeros(parameters), "count": [count]}
+        return {**super().start(parameters), "count": [count]}
 
     def step(
         self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
@@ -108,8 +116,7 @@ class RMSprop(_Optimiser):
     kind: Literal["rmsprop"] = "rmsprop"
     "always rmsprop"
 
-    def start(self, parameters: Sequence[Tensor]) -> State:
-        return {"square": _zeros(parameters)}
+    stacked: ClassVar[tuple[str, ...]] = ("square",)
 
     def step(
         self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
@@ -144,14 +151,13 @@ class SGD(_Optimiser):
     kind: Literal["sgd"] = "sgd"
     "always sgd"
 
+    stacked: ClassVar[tuple[str, ...]] = ("momentum",)
+
     def momentum_at(self, round_: int) -> float:
         """Return the momentum at a round."""
         if not self.ramp:
             return self.momentum
         return self.momentum + (self.final_momentum - self.momentum) * min(round_ / self.ramp, 1.0)
-
-    def start(self, parameters: Sequence[Tensor]) -> State:
-        return {"momentum": _zeros(parameters)}
 
     def step(
         self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
@@ -170,10 +176,6 @@ class SGD(_Optimiser):
 
 
 Optimiser = Annotated[Adam | RMSprop | SGD, Field(discriminator="kind")]
-
-
-def _zeros(parameters: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
 
 
 def _squares(decay: float, state: State, gradients: Sequence[Tensor]) -> list[Tensor]:

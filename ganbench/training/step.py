@@ -17,7 +17,6 @@ from ganbench.game.contract import Game
 from ganbench.game.players import Player
 
 Tensors = dict[str, Tensor]
-STACKED = ("average", "square", "momentum")  # the moments that have an axis of seeds
 INSTANCE = ("instance_real", "instance_fake")  # names of the noise on x and on shared fakes
 
 
@@ -161,16 +160,16 @@ class TrainStep:
         if not player.unroll:
             return self._call(loss, state, (x, batch), moving)
         others = [other for other in self.game.players if other.name != player.name]
-        # The step counts have no axis of seeds.
-        counts = {other.name: state.moments[other.name].get("count") for other in others}
+        known = {other.name: state.moments[other.name] for other in others}
         moments = {
-            other.name: {key: value for key, value in state.moments[other.name].items() if key in STACKED}
-            for other in others
+            other.name: {key: known[other.name][key] for key in other.optimiser.stacked} for other in others
         }
+        # What is left, such as the step count, has no axis of seeds.
+        common = {n: {key: own[key] for key in own.keys() - moments[n].keys()} for n, own in known.items()}
 
         def unrolled(parameters: Tensors, buffers: Tensors, moments: Any, x: Tensor, batch: Tensors) -> Tensor:
             buffers = {name: buffer.clone() for name, buffer in buffers.items()}
-            ahead = {name: {**own, "count": counts[name]} for name, own in moments.items()}
+            ahead = {name: {**own, **common[name]} for name, own in moments.items()}
             for _ in range(player.unroll):
                 for other in others:
                     step = self._lookahead(other, parameters, buffers, ahead, x, batch, clock)
