@@ -175,7 +175,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell) -> list[Outcome]:
     for job in jobs:  # absent files are one error, not one per model, and only this process fetches any
         _load(job.specs[0].dataset, job.data_root, job.download)
     workers = min(workers, len(jobs))
-    if workers == 1:
+    if workers <= 1:
         return [try_job(job, tell) for job in jobs]
     order = sorted(range(len(jobs)), key=lambda place: -jobs[place].steps)  # a long one begun last ends alone
     outcomes = in_processes(
