@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
-from torch import Tensor
-
-from ganbench.game import Conv, Count, DataSpec, NonNegative, Positive, Published, Uniform
+from ganbench.game import Conv, Count, DataSpec, NonNegative, Positive, Published
 from ganbench.graphical import (
+    Bayes,
     Categorical,
+    CategoricalHead,
     Estimator,
     Graph,
     GraphicalConfig,
     GraphicalGAN,
     Mixture,
     Node,
-    draw_class,
 )
 
 
@@ -77,33 +75,14 @@ class GraphicalGANMixture(GraphicalGAN):
         super().__init__(data, config)
         self.config: Config = config
         backbone, size = config.backbone, config.latent
-        self.posterior_law = Uniform(config.clusters, training_only=True)
+        mixture = Mixture(config.clusters, size, config.spread)
+        by_rule = CategoricalHead(Bayes(mixture), config.clusters, config.estimator, config.temperature)
         self.build_networks(
             Graph(Node("k"), Node("h", ("k",)), Node("x", ("h",), observed=True)),
             p={
                 "k": Categorical(config.clusters),
-                "h": Mixture(config.clusters, size, config.spread),
+                "h": mixture,
                 "x": backbone.make_generator(size, data.shape),
             },
-            q={"h": backbone.make_encoder(data.shape, size), "k": "posterior"},
+            q={"h": backbone.make_encoder(data.shape, size), "k": by_rule},
         )
-
-    def posterior(self, h: Tensor, draw: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """Return k given h by Bayes' rule, (n, clusters); see `draw_class`."""
-        return draw_class(self._log_posterior(h), draw, self.config.estimator, self.config.temperature)
-
-    def _log_posterior(self, h: Tensor) -> Tensor:
-        mixture = cast(Mixture, self.p["h"])
-        return mixture.log_posterior(h)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the recognised h, (n, latent)."""
-        return self.q["h"](x)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return the data of codes h, (n, *shape)."""
-        return self.p["x"](codes)
-
-    def cluster(self, x: Tensor) -> Tensor:
-        """Return log q(k | h), (n, clusters)."""
-        return self._log_posterior(self.encode(x))

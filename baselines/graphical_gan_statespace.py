@@ -62,7 +62,7 @@ RIVALS: dict[str, dict[str, str]] = {
 
 
 class StateSpace(GraphicalGAN):
-    """Base of both leagues: the graph with its networks, and what can be made of sequences."""
+    """Base with and without classes: the graph with its networks, and what can be made of sequences."""
 
     players = (
         Player("critics", nets=("critics",), optimiser=Adam(1e-4, (0.5, 0.999))),
@@ -185,7 +185,3 @@ class ConditionalStateSpace(StateSpace):
     variants = {
         f"{variant}-conditional": settings for variant, settings in GraphicalGANStateSpace.variants.items()
     }
-
-    def condition(self, noise: Mapping[str, Tensor], y: Tensor) -> Tensor:
-        """Return generated sequences of the classes y, int64 (n,)."""
-        return self.assemble(self.generate(noise, {"class": one_hot(y, self.data.classes, noise["h"])}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -65,10 +64,6 @@ class GraphicalGANStyle(GraphicalGAN):
                 "class": CategoricalHead(classifier, clusters, config.estimator, config.temperature),
             },
         )
-
-    def cluster(self, x: Tensor) -> Tensor:
-        """Return log q(class | style, x), (n, clusters)."""
-        return cast(CategoricalHead, self.q["class"]).log_probabilities(self.q["style"](x), x)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the probabilities of the classes beside the style, (n, clusters + latent)."""

@@ -39,6 +39,7 @@ def rows(
                             role="model",
                             supervision="unlabelled",
                             config_hash=f"{model:08x}",
+                            code_hash="",
                             seed=seed,
                             metric=f"metric-{metric}@lenet-mnist-v1",
                             better="higher" if metric % 2 else "lower",

@@ -117,6 +117,7 @@ ROW = ScoreRow(
     role="model",
     supervision="unlabelled",
     config_hash="0123abcd",
+    code_hash="0123456789ab",
     seed=0,
     metric="fid@mlp-digits-v1",
     better="lower",

@@ -17,10 +17,10 @@ from ganbench.registry import Registry, load_plugin
 @pytest.fixture(autouse=True)
 def restore_state(monkeypatch):
     """Forget afterwards what a test has registered and imported."""
-    modules = set(sys.modules)
     for each in (registry.models, registry.datasets, registry.metrics, registry.extractors):
         each.load()
         monkeypatch.setattr(each, "_items", dict(each._items))
+    modules = set(sys.modules)  # with those just loaded, which stay registered
     yield
     for name in set(sys.modules) - modules:
         del sys.modules[name]

@@ -15,8 +15,8 @@ def lines(path: Path) -> int:
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "ganbench").rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix()
 )
-def test_framework_files_have_at_most_250_lines(path: Path) -> None:
-    assert lines(path) <= 250
+def test_framework_files_have_at_most_300_lines(path: Path) -> None:
+    assert lines(path) <= 300
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.py")), ids=lambda path: path.stem)

@@ -57,6 +57,19 @@ def list_(
             print(line if what else f"  {line}")
 
 
+@app.command("show")
+def show_(
+    model: Annotated[str, typer.Argument(help="name of a model, as `ganbench list models` prints it")],
+    plugin: Plugins = [],
+) -> None:
+    """Print what a model is: its abilities, settings and players, and its graph if it has one."""
+    from ganbench.cli.describe import describe
+
+    load_plugins(plugin)
+    for line in describe(registry.models.get(model)):
+        print(line)
+
+
 @app.command("run")
 def run_(
     suite: SuiteOption,

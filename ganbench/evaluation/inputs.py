@@ -190,6 +190,8 @@ class RunInputs:
 
     def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
         data = self.real_data.data
+        if self.game.supervision == "unlabelled":
+            raise UserError("the classes of a game that sees no labels are clusters, which no label names")
         condition = cast(Callable[[dict[str, Tensor], Tensor], Tensor], self.game.condition)
         n = self.samples - self.samples % data.classes
         if not n:

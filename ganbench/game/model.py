@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,10 +51,15 @@ class Model:
         """The configuration that the game's constructor names as its default."""
         return inspect.signature(self.game.__init__).parameters["config"].default
 
-    @property
+    @cached_property
     def abilities(self) -> tuple[str, ...]:
-        """Names of what the game can do."""
-        return tuple(name for name in ABILITIES if callable(getattr(self.game, name, None)))
+        """Names of what the game can do, asked of one on small data; of its class if it takes none of these."""
+        from ganbench.game.example import example  # here, because it needs the contract, which needs models
+
+        game: Any = self.game
+        with suppress(UserError):
+            game = example(self)
+        return tuple(name for name in ABILITIES if callable(getattr(game, name, None)))
 
     @property
     def summary(self) -> str:

@@ -1,9 +1,11 @@
 """Games on a graph of variables: the graph, the networks of its nodes, and the game that both make."""
 
-from ganbench.graphical.game import GraphicalConfig, GraphicalGAN, Values
+from ganbench.graphical.game import GraphicalConfig, GraphicalGAN
 from ganbench.graphical.graph import Graph, Node, Recognition, check_networks
+from ganbench.graphical.model import GraphicalModel, Values
 from ganbench.graphical.nodes import (
     TINY,
+    Bayes,
     Categorical,
     CategoricalHead,
     Concat,
@@ -29,6 +31,7 @@ from ganbench.graphical.video import (
 
 __all__ = [
     "TINY",
+    "Bayes",
     "Categorical",
     "CategoricalHead",
     "Channels",
@@ -39,6 +42,7 @@ __all__ = [
     "Graph",
     "GraphicalConfig",
     "GraphicalGAN",
+    "GraphicalModel",
     "Joint",
     "Mixture",
     "Node",

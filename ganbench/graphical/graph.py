@@ -7,7 +7,7 @@ algorithm judges one by one. Li et al. 2018 (Graphical-GAN).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from ganbench.errors import UserError, suggest
 from ganbench.graphical.schedule import Step
 
 Recognition = Literal["mean-field", "inverse", "forward", "both"]
+Algorithm = Literal["local", "global"]
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,51 @@ class Graph:
         alone = [(n,) for n in self.latent if not self.nodes[n].parents and len(self.children(n)) > 1]
         alone = [root for root in alone if set(self.children(*root)) <= set(self.observed)]
         return (*alone, *sorted(families, key=lambda family: family[0] in self.observed))
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """The one factor of the global algorithm: a local one that holds all variables, or all, children first."""
+        return next((f for f in self.factors if len(f) == len(self.nodes)), tuple(reversed(self.nodes)))
+
+    def critics(self, algorithm: Algorithm) -> dict[str, list[tuple[str, ...]]]:
+        """Return critic -> the factors that it judges: one critic for nodes of one `net`, globally "all"."""
+        if algorithm == "global":
+            return {"all": [self.whole]}
+        judged: dict[str, list[tuple[str, ...]]] = {}
+        for factor in self.factors:
+            judged.setdefault(self.nodes[factor[0]].key, []).append(factor)
+        return judged
+
+    def describe(
+        self,
+        recognition: Recognition = "inverse",
+        algorithm: Algorithm = "local",
+        sizes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> str:
+        """Return as text which networks an author must give, what each is called with, and what critics judge.
+
+        Args:
+            recognition: see `recognition`.
+            algorithm: one critic for each factor, or one for all variables together.
+            sizes: shapes of variables, to be printed beside their names.
+        """
+        sizes = sizes or {}
+
+        def named(names: Iterable[str]) -> str:
+            texts = [f"{n} {sizes[n]}" if n in sizes else n or "None" for n in names]
+            return ", ".join(texts) or "nothing"
+
+        lines = ["p generates, in this order:"]
+        for name, givens, net in self.generation:
+            mark = ", observed" if name in self.observed else ""
+            lines.append(f'  {named([name])}{mark}, from {named(givens)}, by p["{net}"]')
+        lines.append(f"q recognises, in this order ({recognition}):")
+        for name, givens, net in self.recognition(recognition):
+            lines.append(f'  {named([name])}, from {named(givens)}, by q["{net}"]')
+        lines.append(f"critics judge ({algorithm}):")
+        for critic, factors in self.critics(algorithm).items():
+            lines += [f'  ({", ".join(factor)}), by critics["{critic}"]' for factor in factors]
+        return "\n".join(lines)
 
 
 def check_networks(side: str, networks: Iterable[str], steps: Sequence[Step]) -> None:

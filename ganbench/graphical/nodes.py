@@ -57,11 +57,21 @@ class Mixture(nn.Module):
     def forward(self, k: Tensor, draw: Tensor) -> Tensor:
         return k @ self.means + draw
 
-    def log_posterior(self, h: Tensor) -> Tensor:
-        """Return log q(k | h) by Bayes' rule with uniform k, (n, clusters); ibid., eq. 6."""
-        # |h|^2 is the same for all k.
-        logits = h @ self.means.T - 0.5 * self.means.square().sum(1)
-        return logits.log_softmax(1)
+
+class Bayes(nn.Module):
+    """Logits of the component k of a mixture given h, by Bayes' rule with uniform k. Ibid., eq. 6.
+
+    It has no parameters of its own: the means stay the mixture's, and its player's.
+    """
+
+    def __init__(self, mixture: Mixture) -> None:
+        super().__init__()
+        self._mixture = (mixture,)  # in a tuple, for a module would be registered as a part of this one
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return log q(k | h) up to a constant of each row, (n, clusters)."""
+        means = self._mixture[0].means
+        return h @ means.T - 0.5 * means.square().sum(1)  # |h|^2 is the same for all k
 
 
 Estimator = Literal["concrete", "straight-through", "reinforce"]

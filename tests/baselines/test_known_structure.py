@@ -11,11 +11,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ganbench.datasets import Dataset
-from ganbench.distributions.noise import Uniform
 from ganbench.game.contract import DataSpec
 from ganbench.graphical.game import GraphicalConfig, GraphicalGAN
 from ganbench.graphical.graph import Graph, Node
-from ganbench.graphical.nodes import Categorical, Mixture, draw_class
+from ganbench.graphical.nodes import Bayes, Categorical, CategoricalHead, Mixture
 from ganbench.layers.networks import MLP
 from ganbench.training.stack import Stack
 
@@ -44,22 +43,18 @@ class Known(GraphicalGAN):
 
     def __init__(self, data: DataSpec, config: GraphicalConfig = CONFIG) -> None:
         super().__init__(data, config)
-        self.posterior_law = Uniform(CLUSTERS, training_only=True)
         mixture = Mixture(CLUSTERS, LATENT, 1.0)
         del mixture.means
         mixture.register_buffer("means", MEANS.clone())
         self.build_networks(
             Graph(Node("k"), Node("h", ("k",)), Node("x", ("h",), observed=True)),
             {"k": Categorical(CLUSTERS), "h": mixture, "x": Decoder()},
-            {"h": config.backbone.make_encoder(data.shape, LATENT), "k": "posterior"},
+            {
+                "h": config.backbone.make_encoder(data.shape, LATENT),
+                "k": CategoricalHead(Bayes(mixture), CLUSTERS, "concrete", 0.1),
+            },
         )
         self.players = tuple(replace(p, optimiser=replace(p.optimiser, lr=1e-3)) for p in self.players)
-
-    def posterior(self, h: Tensor, draw: Tensor | None = None) -> Tensor:
-        return draw_class(self.p["h"].log_posterior(h), draw, "concrete", 0.1)
-
-    def cluster(self, x: Tensor) -> Tensor:
-        return self.p["h"].log_posterior(self.q["h"](x))
 
 
 def sets() -> tuple[Dataset, Tensor]:
@@ -100,6 +95,6 @@ def test_local_algorithm_recovers_known_clusters(seed):
     for code in (codes, h):
         joint = -0.5 * (code.double()[:, None] - MEANS.double()).square().sum(2)
         bayes = joint.exp() / joint.exp().sum(1, keepdim=True)
-        q = game.double().posterior(code.double())
+        q = game.double().q["k"](code.double())
         assert (q - bayes).abs().max() < 1e-6
         game.float()

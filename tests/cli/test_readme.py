@@ -1,6 +1,7 @@
 """What the README tells a newcomer to type works and gives what it says."""
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_graph_of_the_docs_is_a_model_that_trains_and_clusters(tmp_path: Path) -
     file.write_text(block("graph", text), encoding="utf-8")
     registry.load_plugin(file)
     try:
+        assert f"<!-- described -->\n```\n{sys.modules['ganbench_plugin_my_graph'].GRAPH.describe()}\n```" in text
         suite = read_suite("clustering")
         specs = expand(suite, "quick", ["my-graph", "my-graph-global"], seeds=1, dataset="digits")
         data = datasets.load("digits")

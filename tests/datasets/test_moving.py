@@ -272,7 +272,9 @@ def test_graph_is_eager_and_cpu(moving):
 
 def spec(name: str = "gan", **changes: object) -> RunSpec:
     settings = registry.models.get(name).settings(DENSE)
-    plain = RunSpec("test", 1, "tiny", "tiny-moving", name, settings, 0, rounds=8, batch=16, ema=0.0, samples=30)
+    plain = RunSpec(
+        "test", 1, "tiny", "tiny-moving", name, settings, {}, 0, rounds=8, batch=16, ema=0.0, samples=30
+    )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 

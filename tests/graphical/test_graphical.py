@@ -93,7 +93,7 @@ def test_local_loss_is_the_mean_of_each_factors_own():
     game = mixture()
     noise = noise_of(game, 6)
     h = game.encode(X)
-    log = (game.p["h"].log_posterior(h) - (-noise["k of k"].log()).log()) / 0.1
+    log = (game.q["k"].log_probabilities(h) - (-noise["k of k"].log()).log()) / 0.1
     q = {"h": (h, log.softmax(1)), "x": (X, h)}
     k = torch.nn.functional.one_hot((noise["k"][:, 0] * 3).long(), 3).double()
     made = k @ game.p["h"].means + noise["h"]
@@ -152,11 +152,11 @@ def test_posterior_is_bayes_rule():
     laws = torch.distributions.MultivariateNormal(means, torch.eye(4, dtype=torch.float64))
     joint = laws.log_prob(h[:, None]).exp() / 3
     bayes = joint / joint.sum(1, keepdim=True)
-    assert torch.allclose(game.posterior(h), bayes, atol=1e-12)
+    assert torch.allclose(game.q["k"](h), bayes, atol=1e-12)
     shift = torch.full((4,), 0.7, dtype=torch.float64)
     with torch.no_grad():
         means += shift
-    assert torch.allclose(game.posterior(h + shift), bayes, atol=1e-12)
+    assert torch.allclose(game.q["k"](h + shift), bayes, atol=1e-12)
 
 
 def test_cold_relaxed_draws_are_classes_with_the_right_frequencies():
@@ -184,7 +184,7 @@ def test_reinforce_is_unbiased():
     x = X[:1]
     exact_cost = 0.0
     h = game.encode(x)
-    posterior = game.posterior(h)
+    posterior = game.q["k"](h)
     assert posterior.max() < 0.95, "a class that is certain has no gradient"
     for k in range(3):
         hot = torch.eye(3, dtype=torch.float64)[k][None]
@@ -194,7 +194,7 @@ def test_reinforce_is_unbiased():
     # The p side and the factor (x, h) pull at the means too: with REINFORCE alone left, only the score does.
     n = 20_000
     uniform = torch.rand(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    hard, score = game.posterior(h.expand(n, -1), uniform)
+    hard, score = game.q["k"](h.expand(n, -1), draw=uniform)
     cost = nn.functional.softplus(game.critics["h"](h.detach().expand(n, -1), hard))[:, 0].detach() / 2
     surrogate = ((cost - cost.mean()) * score).mean()
     found = torch.autograd.grad(surrogate, game.p["h"].means)[0]

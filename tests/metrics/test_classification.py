@@ -57,7 +57,7 @@ def test_noise_of_critics_is_part_of_the_protocol(model):
     for level in (0.0, 0.3):
         settings = registry.models.get(model).settings(backbone, {"critic_noise": level})
         game = registry.models.get(model).build(data.data_spec, settings, 0).eval()
-        spec = RunSpec("t", 1, "t", name, model, settings, 0, rounds=1, batch=1, ema=0.0, samples=20)
+        spec = RunSpec("t", 1, "t", name, model, settings, {}, 0, rounds=1, batch=1, ema=0.0, samples=20)
         found.append(score("critic-accuracy", RunInputs(game, spec, RealData(data))).protocol)
     assert [text.split("; ")[-1] for text in found] == [
         f"noise of {level} on what they see" for level in ("0", "0.3")
@@ -121,6 +121,8 @@ def test_condition_accuracy_needs_a_classifier_of_these_classes():
 
 class Painter(Game):
     """Paints the class as a grey level and misses it for u < 1/4; not registered."""
+
+    supervision = "conditional"
 
     def __init__(self, data, config: Config = Config()) -> None:
         super().__init__(data, config)
@@ -195,6 +197,6 @@ def test_classification_error_of_a_game_on_its_test_split(metric_inputs, tiny):
 
 def test_unlabelled_data_have_no_classification_error(metric_inputs):
     run = metric_inputs(40)
-    run.reference = RealData(replace(run.real_data.data, labels={}))
+    run.real_data = RealData(replace(run.real_data.data, labels={}))
     with pytest.raises(UserError, match="has no labels"):
         registry.metrics.get("classification-error").compute(run, "")

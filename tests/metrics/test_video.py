@@ -79,7 +79,9 @@ class Told(RunInputs):
 def score(metric: str, data: Dataset, made: Tensor, **options: Callable[[Tensor], Tensor]) -> Score:
     """Measure sequences in [0, 1] as if a game had generated them."""
     settings = registry.models.get("gan").settings(DENSE)
-    spec = RunSpec("test", 1, "tiny", data.name, "gan", settings, 0, rounds=1, batch=1, ema=0.0, samples=len(made))
+    spec = RunSpec(
+        "test", 1, "tiny", data.name, "gan", settings, {}, 0, rounds=1, batch=1, ema=0.0, samples=len(made)
+    )
     found, extractor = find(metric)
     return found.compute(Told(Given(data, made, **options), spec, RealData(data)), extractor)
 
@@ -321,7 +323,7 @@ def test_evidence_of_sequences_is_the_same_in_parts_and_capped(moving):
     game = model.build(data.data_spec, model.settings(DENSE), 0).eval()
     game.fit(data.shown("train", 9).float() / 127.5 - 1, None, 0)
     spec = RunSpec(
-        "t", 1, "t", data.name, model.name, model.settings(DENSE), 0, rounds=1, batch=1, ema=0.0, samples=60
+        "t", 1, "t", data.name, model.name, model.settings(DENSE), {}, 0, rounds=1, batch=1, ema=0.0, samples=60
     )
     metric_inputs = RunInputs(game, spec, RealData(data))
     sizes: list[int] = []

@@ -35,7 +35,7 @@ PUBLIC = {
 }
 SMALL = {"kind": "mlp", "generator": [128, 128], "critic": [128, 128]}
 DCGAN = {"kind": "conv", "width": 64, "critic_norm": True}
-SPEC = RunSpec("speed", 1, "speed", "", "gan", {}, 0, 100_000, BATCH, 0.0, 1)
+SPEC = RunSpec("speed", 1, "speed", "", "gan", {}, {}, 0, 100_000, BATCH, 0.0, 1)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class Film(Toy):
         return (x + self.sample(noise)) / 2
 
 
-SPEC = RunSpec("s", 1, "quick", "toys", "toy", {}, seed=0, rounds=1500, batch=10, ema=0.0, samples=100)
+SPEC = RunSpec("s", 1, "quick", "toys", "toy", {}, {}, seed=0, rounds=1500, batch=10, ema=0.0, samples=100)
 
 
 def toys(frames: int = 0) -> Dataset:
@@ -307,7 +307,7 @@ def test_what_cannot_be_drawn_says_why(tmp_path: Path) -> None:
 
 
 def test_the_command_draws_all_that_runs_have(runs: Path, ganbench: Callable) -> None:
-    answer = ganbench("picture", runs)
+    answer = ganbench("plot", runs)
     assert answer.code == 0, answer.err
     assert answer.err.count("left out: real-train on digits has nothing to draw") == 2
     made = {Path(line).relative_to(runs.resolve()) for line in answer.out.split("\n") if line}
@@ -316,14 +316,14 @@ def test_the_command_draws_all_that_runs_have(runs: Path, ganbench: Callable) ->
     assert {path.name for path in made if path.parts[1] == "vae"} == kinds
     assert len(made) == 2 * (1 + 4)
     before = {path: (runs / path).read_bytes() for path in made}
-    assert ganbench("picture", runs).code == 0
+    assert ganbench("plot", runs).code == 0
     assert before == {path: (runs / path).read_bytes() for path in made}
 
 
 def test_the_command_draws_the_first_seeds_in_one_figure(runs: Path, tmp_path: Path, ganbench: Callable) -> None:
     def height(models: str) -> int:
         file = tmp_path / f"{models}.png"
-        answer = ganbench("picture", runs, "--kind", "traversal", "--out", file, "--models", models)
+        answer = ganbench("plot", runs, "--kind", "traversal", "--out", file, "--models", models)
         assert (answer.code, answer.out.strip()) == (0, str(file)), answer.err
         with Image.open(file) as image:
             return image.height
@@ -340,15 +340,15 @@ def test_the_command_draws_the_first_seeds_in_one_figure(runs: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--kind", "cluster"], "unknown kind of picture 'cluster'; did you mean clusters?"),
+        (["--kind", "cluster"], "unknown kind of plot 'cluster'; did you mean clusters?"),
         (["--kind", "clusters", "--models", "gan"], "gan cannot draw clusters: it has no cluster"),
         (["--kind", "traversal", "--models", "gam"], "unknown model among these runs 'gam'; did you mean gan?"),
-        (["--out", "x.png"], "--out is for one kind of picture; give --kind, one of clusters"),
+        (["--out", "x.png"], "--out is for one kind of plot; give --kind, one of clusters"),
         (["--kind", "traversal", "--out", "x.gif", "--models", "gan"], "traversal cannot be drawn as a film"),
     ],
 )
 def test_mistakes_have_one_line(finished: Path, ganbench: Callable, arguments: list[str], message: str) -> None:
-    answer = ganbench("picture", finished, *arguments)
+    answer = ganbench("plot", finished, *arguments)
     assert answer.code == 2 and message in answer.err and answer.err.count("\n") == 1
 
 
@@ -377,7 +377,7 @@ def test_runs_on_moving_digits_are_drawn(tmp_path: Path, ganbench: Callable) -> 
     suite = read_suite(str(tmp_path / "films.toml"))
     [[spec]] = expand(suite, "quick", ["frame-prediction-mse"]).values()
     train([spec], datasets.load("moving-digits-4"), tmp_path)
-    answer = ganbench("picture", spec.folder(tmp_path))
+    answer = ganbench("plot", spec.folder(tmp_path))
     assert answer.code == 0, answer.err
     names = [Path(line).name for line in answer.out.split()]
     assert names == ["strips.png", "extrapolation.png", "extrapolation.gif"]
@@ -387,7 +387,7 @@ def test_runs_on_moving_digits_are_drawn(tmp_path: Path, ganbench: Callable) -> 
         last = np.asarray(film.convert("L")).astype(int)
         film.seek(0)
         assert np.abs(last - np.asarray(film.convert("L"))).max() > 5
-    answer = ganbench("picture", spec.folder(tmp_path), "--kind", "analogy")
+    answer = ganbench("plot", spec.folder(tmp_path), "--kind", "analogy")
     assert answer.code == 2 and "frame-prediction-mse cannot draw analogy: it has no transfer" in answer.err
 
 

@@ -117,13 +117,13 @@ def test_what_cannot_be_drawn_says_why(made, finished: Path, ganbench: Callable)
     folder = next(finished.glob("*/gan/*/spec.json")).parent
     with pytest.raises(UserError, match="kept no snapshots; run a suite whose budget has them"):
         read_trajectory(folder)
-    answer = ganbench("picture", finished, "--kind", "training")
+    answer = ganbench("plot", finished, "--kind", "training")
     assert answer.code == 2 and "kept no snapshots" in answer.err
 
 
 def test_the_command_draws_one_figure_in_the_order_asked_for(made, tmp_path: Path, ganbench: Callable) -> None:
     out, _ = made
-    answer = ganbench("picture", out / "drawn", "--out", tmp_path / "f.png", "--models", "pacgan-2,gan")
+    answer = ganbench("plot", out / "drawn", "--out", tmp_path / "f.png", "--models", "pacgan-2,gan")
     assert answer.code == 0, answer.err
     assert answer.out.strip() == str(tmp_path / "f.png") and (tmp_path / "f.png").stat().st_size > 1000
 

@@ -31,6 +31,7 @@ def row(model: str, value: float, seed: int = 0, **other: object) -> dict[str, o
         "role": "model",
         "supervision": "unlabelled",
         "config_hash": "c0",
+        "code_hash": "",
         "seed": seed,
         "metric": "fid",
         "better": "lower",

@@ -61,6 +61,7 @@ def specs(name: str, count: int = 2, backbone: dict = DENSE, ema: float = 0.0, *
         settings=registry.models.get(name).settings(
             backbone, {key.replace("__", "."): value for key, value in settings.items()}
         ),
+        changed=settings,
         seed=0,
         rounds=9,
         batch=16,

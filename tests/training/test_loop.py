@@ -41,6 +41,7 @@ def specs(
         dataset="tiny",
         model=name,
         settings=model.settings(backbone, {key.replace("__", "."): value for key, value in settings.items()}),
+        changed=settings,
         seed=0,
         rounds=rounds,
         batch=16,

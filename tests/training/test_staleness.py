@@ -51,8 +51,25 @@ def test_other_code_makes_a_run_pending(
 ) -> None:
     specs = trained(tmp_path, data)
     assert pending(specs, tmp_path) == []
-    monkeypatch.setattr(folder, "source_hash", lambda model: "edited since")
+    monkeypatch.setattr(folder, "code_of", lambda spec: "edited since")
     assert pending(specs, tmp_path) == specs
+
+
+def test_a_changed_default_makes_a_run_pending(tmp_path: Path, data: datasets.Dataset) -> None:
+    specs = trained(tmp_path, data)
+    changed = [replace(spec, settings={**spec.settings, "instance_noise": 0.5}) for spec in specs]
+    assert [spec.hash for spec in changed] == [spec.hash for spec in specs]
+    assert pending(changed, tmp_path) == changed
+
+
+def test_weights_of_other_code_are_not_measured(
+    tmp_path: Path, data: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = trained(tmp_path, data)[0]
+    assert folder.restore(spec, data, spec.folder(tmp_path)) is not None
+    monkeypatch.setattr(folder, "code_of", lambda spec: "edited since")
+    with pytest.raises(UserError, match=r"^the code of gan has changed since '.*' was trained; train it again$"):
+        folder.restore(spec, data, spec.folder(tmp_path))
 
 
 def test_other_data_makes_a_run_pending(tmp_path: Path, data: datasets.Dataset) -> None:
@@ -112,7 +129,7 @@ def test_publish_leaves_experiments_out(tmp_path: Path, data: datasets.Dataset) 
     assert {row.config_hash for row in read_rows(scores)} == {plans[0][0].config_hash}
     for spec in plans[0]:
         write_rows(spec.folder(tmp_path) / "scores.csv", [])
-    with pytest.raises(UserError, match="own settings"):
+    with pytest.raises(UserError, match="suite's settings"):
         publish_rows(SUITE, "quick", tmp_path, tmp_path / "results")
 
 
@@ -143,7 +160,7 @@ def test_checkpoint_of_other_code_or_data_is_not_taken_up(
 ) -> None:
     model = registry.models.get("gan")
     settings = model.settings({"kind": "mlp", "generator": [8], "critic": [8]})
-    spec = RunSpec("test", 1, "tiny", "tiny", "gan", settings, 0, 9, 16, 0.0, 10)
+    spec = RunSpec("test", 1, "tiny", "tiny", "gan", settings, {}, 0, 9, 16, 0.0, 10)
     data = tiny()
     other = replace(data, images={split: 255 - images for split, images in data.images.items()})
     straight = {}
@@ -157,7 +174,7 @@ def test_checkpoint_of_other_code_or_data_is_not_taken_up(
     assert not list(tmp_path.rglob("checkpoint-*"))
     train([spec], data, tmp_path / "code", stop_after=8)
     (old,) = tmp_path.rglob("checkpoint-*.pt")
-    monkeypatch.setattr(checkpoints, "source_hash", lambda name: "changed")
+    monkeypatch.setattr(checkpoints, "code_of", lambda spec: "changed")
     train([spec], data, tmp_path / "code", stop_after=4)
     (new,) = tmp_path.rglob("checkpoint-*.pt")
     assert new != old and torch.load(new, weights_only=True)["stack"]["round"] == 4
