@@ -71,8 +71,8 @@ def show_(
         print(line)
 
 
-@app.command()
-def run(
+@app.command("run")
+def run_(
     suite: SuiteOption,
     models: Annotated[str | None, typer.Option(help="comma-separated names; default all of the suite")] = None,
     seeds: Annotated[int | None, typer.Option(help="number of training seeds; default the budget's")] = None,
@@ -96,60 +96,35 @@ def run(
     plugin: Plugins = [],
 ) -> None:
     """Train and measure what is not yet done, then print the leaderboard."""
-    from ganbench.records import check_writable
-    from ganbench.suites.expand import expand, parse_assignment
-    from ganbench.suites.suite import read_suite
+    from ganbench.suites.expand import parse_assignment
 
-    load_plugins(plugin)
-    chosen = read_suite(suite)
     assignments = [parse_assignment(text) for text in set_]
     names = split(models or "")
     if models is not None and not names:
         raise UserError("--models names none; leave it out for all models of the suite")
-    groups = [
-        specs
-        for name in split(dataset) or chosen.datasets or ("",)
-        for specs in expand(
-            chosen, budget, list(dict.fromkeys(names)), seeds, assignments, name, precision
-        ).values()
-    ]
-    several = len({specs[0].dataset for specs in groups}) > 1
-    if workers < 1:
-        raise UserError(f"--workers must be at least 1, got {workers}")
-    check_writable(out)
 
-    from ganbench.cli.progress import run_with_progress
-    from ganbench.evaluation.measure import find
-    from ganbench.execution.jobs import Job, check, choose_device
-    from ganbench.training.engines import choose_engine
+    from ganbench.cli.progress import Terminal
+    from ganbench.execution.suite import run
 
-    metrics = tuple(split(metric)) or chosen.metrics
-    for name in metrics:
-        find(name)
-    place = choose_device(device)
-    form = choose_engine(engine, place)
-    jobs = [
-        Job(
-            tuple(specs),
-            metrics,
-            out,
-            place,
-            data_root,
-            not no_download,
-            tuple(plugin),
-            engine=form,
-            label=f"{specs[0].model} on {specs[0].dataset}" if several else "",
-        )
-        for specs in groups
-    ]
-    outcomes = run_with_progress(jobs, workers, out, backend)
-    failed = {outcome.model for outcome in outcomes if outcome.error}
-    rows = rows_of(spec.folder(out) for job in jobs if job.model not in failed for spec in job.specs)
-    show(rows[rows["metric"].isin(metrics)] if metric else rows, "rich")
-    folder = out / chosen.name
-    pictures = f"{folder}/*/*/samples.png" if any(folder.glob("*/*/samples.png")) else f"ganbench plot {folder}"
-    print(f"score rows: {folder}/*/*/scores.csv   pictures: {pictures}   losses: .../log.csv")
-    check(outcomes)
+    run(
+        suite,
+        models=names,
+        seeds=seeds,
+        metrics=split(metric),
+        budget=budget,
+        datasets=split(dataset),
+        settings={f"{model}.{path}": value for model, path, value in assignments},
+        out=out,
+        device=device,
+        data_root=data_root,
+        download=not no_download,
+        workers=workers,
+        backend=backend,
+        engine=engine,
+        precision=precision,
+        plugins=plugin,
+        watcher=Terminal(out),
+    )
 
 
 @app.command()

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ganbench.execution.backends import run_jobs
+from ganbench.cli.results import show
 from ganbench.execution.jobs import Job, Outcome, Tell
+from ganbench.execution.suite import Watcher
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
 def display(jobs: Sequence[Job]) -> Iterator[Tell]:
-    """Yield the callback of `run_jobs` that shows rounds, images/s and the time left."""
+    """Yield the progress callback that shows rounds, images/s and the time left."""
     columns = (
         TextColumn("{task.description:<38}"),
         BarColumn(bar_width=24),
@@ -48,21 +53,41 @@ def display(jobs: Sequence[Job]) -> Iterator[Tell]:
         yield tell
 
 
-def run_with_progress(jobs: Sequence[Job], workers: int, out: Path, backend: str = "") -> list[Outcome]:
-    """Do what is left of the jobs on a backend, say what was done and return what became of it."""
-    todo = [job for job in jobs if job.untrained() or job.unmeasured()]
-    runs = sum(len(job.specs) for job in jobs)
-    if not todo:
-        print(f"nothing to train or measure: all {runs} runs are finished in {out}")
-        return []
-    if not any(job.untrained() for job in jobs):
-        print(f"nothing to train: all {runs} runs are trained in {out}")
-    with display(todo) as tell:
-        outcomes = run_jobs(todo, workers, tell, backend)
-    trained = sum(outcome.trained for outcome in outcomes)
-    measured = sum(outcome.measured for outcome in outcomes)
-    print(f"trained {trained} of {runs} runs, measured {measured}")
-    for outcome in outcomes:
-        for line in outcome.diverged:
-            print(f"{outcome.model}: {line}; its losses are in log.csv under {out}")
-    return outcomes
+class Terminal(Watcher):
+    """Say what is left to do, what was done, and the leaderboard.
+
+    Args:
+        out: folder of all runs.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.runs, self.pending = 0, False
+
+    @contextmanager
+    def watch(self, jobs: Sequence[Job]) -> Iterator[Tell]:
+        """Yield the callback that shows progress, once it is said whether there is anything to do."""
+        todo = [job for job in jobs if job.untrained() or job.unmeasured()]
+        self.runs, self.pending = sum(len(job.specs) for job in jobs), bool(todo)
+        if not todo:
+            print(f"nothing to train or measure: all {self.runs} runs are finished in {self.out}")
+        elif not any(job.untrained() for job in jobs):
+            print(f"nothing to train: all {self.runs} runs are trained in {self.out}")
+        with display(todo) as tell:
+            yield tell
+
+    def finish(self, outcomes: Sequence[Outcome], rows: pd.DataFrame) -> None:
+        """Print the numbers of runs, what diverged, the leaderboard, and where everything lies."""
+        if self.pending:
+            trained = sum(outcome.trained for outcome in outcomes)
+            measured = sum(outcome.measured for outcome in outcomes)
+            print(f"trained {trained} of {self.runs} runs, measured {measured}")
+        for outcome in outcomes:
+            for line in outcome.diverged:
+                print(f"{outcome.model}: {line}; its losses are in log.csv under {self.out}")
+        show(rows, "rich")
+        folders = [self.out / name for name in dict.fromkeys(rows["suite"])]
+        for folder in folders:
+            drawn = any(folder.glob("*/*/samples.png"))
+            pictures = f"{folder}/*/*/samples.png" if drawn else f"ganbench plot {folder}"
+            print(f"score rows: {folder}/*/*/scores.csv   pictures: {pictures}   losses: .../log.csv")

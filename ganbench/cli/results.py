@@ -57,12 +57,12 @@ def rows_of(folders: Iterable[Path]) -> pd.DataFrame:
 
 def show(rows: pd.DataFrame, form: str) -> None:
     """Print the leaderboards of some rows, published numbers beside them."""
-    from ganbench.reporting.leaderboard import aggregate, read_reported, results_folder
     from ganbench.reporting.render import render
+    from ganbench.reporting.results import leaderboard
 
     if rows.empty:
         return
-    print(render(aggregate(rows, read_reported(results_folder())), form), end="")
+    print(render(leaderboard(rows), form), end="")
 
 
 def leaderboard(

@@ -31,7 +31,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell, backend: str = "") -
         UserError: a dataset is absent, or an unknown backend.
     """
     workers = min(workers, len(jobs))
-    backend = backend or ("serial" if workers == 1 else "processes")
+    backend = backend or ("serial" if workers <= 1 else "processes")
     if backend not in BACKENDS:
         raise suggest("backend", backend, list(BACKENDS))
     for job in jobs:  # absent files are one error, not one per model, and only this process fetches any

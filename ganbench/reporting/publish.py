@@ -10,18 +10,18 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench import registry
-from ganbench.errors import UserError
+from ganbench.errors import UserError, suggest
 from ganbench.records import to_json, write_whole
 from ganbench.reporting.leaderboard import aggregate, choose, load_rows, read_reported
-from ganbench.reporting.render import render
+from ganbench.reporting.render import render, tables
 from ganbench.runs.folder import code_of
 from ganbench.runs.scores import ScoreRow, read_rows, write_rows
 from ganbench.suites.expand import expand
 from ganbench.suites.spec import RunSpec
 from ganbench.suites.suite import Suite
 
-# In a README: <!-- leaderboard SCORES METRIC,METRIC --> table <!-- end leaderboard -->
-BLOCK = re.compile(r"(<!-- leaderboard (\S+) (\S+) -->\n).*?(<!-- end leaderboard -->)", re.DOTALL)
+# In a README: <!-- leaderboard SCORES METRIC,METRIC MODEL,MODEL --> table <!-- end leaderboard -->
+BLOCK = re.compile(r"(<!-- leaderboard (\S+) (\S+) (\S+) -->\n).*?(<!-- end leaderboard -->)", re.DOTALL)
 IDENTITY = ["suite", "version", "budget", "dataset", "model", "config_hash", "code_hash"]  # columns of score rows
 REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note", "protocol"]
 
@@ -123,11 +123,19 @@ def write_leaderboards(scores: Path, results: Path) -> list[Path]:
 
 
 def refresh_readme(readme: Path, results: Path) -> str:
-    """Return the text of a README with each leaderboard block made anew from the committed score rows."""
+    """Return the text of a README with each leaderboard block made anew from the committed score rows.
+
+    A block shows some models and metrics of a leaderboard, ranked among all its models, without its notes.
+    """
 
     def table(block: re.Match[str]) -> str:
         rows = load_rows([results / "scores" / f"{block[2]}.csv"])
-        chosen = choose(rows, rows["suite"].iat[0], metrics=block[3].split(","))
-        return block[1] + render(aggregate(chosen, read_reported(results)), "md") + block[4]
+        frame = aggregate(choose(rows, rows["suite"].iat[0], metrics=block[3].split(",")))
+        names = block[4].split(",")
+        for name in names:
+            if name not in set(frame["model"]):
+                raise suggest("model among the score rows", name, sorted(frame["model"].unique()))
+        [(_, wide, _, _)] = tables(frame[frame["model"].isin(names)])
+        return block[1] + wide.to_markdown(index=False, disable_numparse=True) + "\n" + block[5]
 
     return BLOCK.sub(table, readme.read_text(encoding="utf-8"))

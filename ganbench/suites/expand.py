@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ganbench import registry
@@ -37,17 +38,20 @@ def parse_literal(text: str) -> Any:
     return values["value"] if len(values) == 1 else text.strip()
 
 
-def _chosen(suite: Suite, wanted: Sequence[str]) -> list[str]:
-    """Return the names of the suite's models, or of the wanted ones among all registered."""
+def chosen_models(suite: Suite, wanted: Sequence[str] = (), plugins: Sequence[str | Path] = ()) -> list[str]:
+    """Return the wanted models, or else those of the suite and, after them, those that plug-in files define."""
     known = registry.models.names()
     for name in wanted:
         registry.models.get(name)
     names = list(wanted) or [n for n in known if any(fnmatch.fnmatchcase(n, p) for p in suite.models)]
+    if plugins and not wanted:
+        files = {str(Path(plugin).resolve()) for plugin in plugins}
+        names += [name for name in known if registry.plugin_of(name) in files]
     if not names:
         raise UserError(
             f"suite {suite.name}: no model is called {' or '.join(suite.models)}; see ganbench list models"
         )
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _overrides(assignments: Mapping[str, Any], model: str, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def expand(
     count = chosen.seeds if seeds is None else seeds
     if count < 1:
         raise UserError(f"--seeds must be at least 1, got {count}")
-    names = _chosen(suite, models)
+    names = chosen_models(suite, models)
     own = {f"{model}.{path}": value for model, path, value in assignments}
     for key in (*suite.settings, *chosen.settings, *own):
         model = key.partition(".")[0]
@@ -102,7 +106,7 @@ def expand(
         if key in own and model not in ("*", *names):
             raise UserError(f"--set {key}: {model} is not among the models of this run")
     plan: dict[str, list[RunSpec]] = {}
-    known = {name: registry.models.get(name).settings(suite.backbone) for name in {*names, *_chosen(suite, ())}}
+    known = {name: registry.models.get(name).settings(suite.backbone) for name in {*names, *chosen_models(suite)}}
     for key in (*suite.settings, *chosen.settings, *own):
         model, _, path = key.partition(".")
         reach = names if key in own else list(known)
