@@ -21,7 +21,18 @@ def compute(inputs, extractor):
     return Score(fake.mean().item(), 0.0, len(fake), "mean feature")
 
 
-register(Metric("mine", 1, "mean feature", "sample", "higher", "features", "", compute))
+register(
+    Metric(
+        name="mine",
+        version=1,
+        summary="mean feature",
+        ability="sample",
+        better="higher",
+        needs_extractor="features",
+        unit="",
+        compute=compute,
+    )
+)
 '''
 
 
