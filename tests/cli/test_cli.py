@@ -214,7 +214,7 @@ def test_message_of_many_lines_becomes_one(ganbench: Cli, monkeypatch: pytest.Mo
     def fail(name: str) -> None:
         raise UserError("one\n  two")
 
-    monkeypatch.setattr("ganbench.suites.suite.read_suite", fail)
+    monkeypatch.setattr("ganbench.execution.suite.read_suite", fail)
     assert mistake(ganbench("run", "--suite", "digits")) == "one two"
 
 
