@@ -105,6 +105,8 @@ class Game(nn.Module):
         published: variant name -> numbers from the literature.
         role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
         league: "unlabelled", "labelled" (trained with labels) or "conditional"; leagues share no table.
+        surrogates: players whose loss has another gradient than its value's, by tensors detached on purpose, as
+            in REINFORCE.
 
     Methods a subclass gives: `<player>_loss(x, noise)` for each player, with x (n, *shape), images in [-1, 1],
     returning a scalar; `noise()`; `sample(noise)`; further abilities. It uses no random numbers of its own. In the
@@ -117,6 +119,7 @@ class Game(nn.Module):
     published: ClassVar[Mapping[str, tuple[Published, ...]]] = {}
     role: ClassVar[str] = "model"
     supervision: ClassVar[str] = "unlabelled"
+    surrogates: tuple[str, ...] = ()
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__()
