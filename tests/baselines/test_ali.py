@@ -168,8 +168,8 @@ def test_ali_mixtures_has_the_released_sizes():
 @pytest.mark.parametrize("covariance", ["diag", "full"])
 def test_cluster_is_scikit_learns_posterior(covariance):
     game = build("ali-gmm", clusters=4, latent=3, covariance=covariance).eval()
-    images = torch.rand(300, *IMAGES, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2 - 1
-    assert torch.allclose(game.cluster(images).exp(), torch.full((300, 4), 0.25, dtype=torch.float64))
+    images = torch.rand(1300, *IMAGES, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2 - 1
+    assert torch.allclose(game.cluster(images).exp(), torch.full((1300, 4), 0.25, dtype=torch.float64))
     game.finalize(images, None, seed=2**40 + 5)
     with torch.no_grad():
         codes, found = game.encode(images).numpy(), game.cluster(images).numpy()
