@@ -15,6 +15,8 @@ from ganbench.losses.adversarial import (
     pair_critic,
     pair_generator,
     r1_penalty,
+    relativistic_discriminator,
+    relativistic_generator,
     wasserstein_critic,
     wasserstein_generator,
 )
@@ -51,6 +53,8 @@ __all__ = [
     "pair_generator",
     "r1_penalty",
     "rational_quadratic",
+    "relativistic_discriminator",
+    "relativistic_generator",
     "reverse_kl",
     "squared_distances",
     "ulsif",

@@ -71,6 +71,16 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return relu(1 - real).mean() + relu(1 + fake).mean()
 
 
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy of "more real than the fake of its pair". Jolicoeur-Martineau 2019; log 2 at 0."""
+    return softplus(fake - real).mean()
+
+
+def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's loss with both sides of each pair swapped. Huang et al. 2024, eq. 2."""
+    return relativistic_discriminator(fake, real)
+
+
 def pair_critic(q_logits: Tensor, p_logits: Tensor) -> Tensor:
     """Cross-entropy of (x, E(x)) as class 1 against (G(z), z). Dumoulin et al. 2017, eq. 4; 2 log 2 at logits 0.
 
@@ -110,9 +120,14 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return (lengths - 1).square().mean()
 
 
-def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """E|grad D|^2 at the data, without the factor 1/2. Mescheder et al. 2018, eq. 9 times 2 / gamma."""
-    return _slopes(critic, real).square().sum(1).mean()
+def r1_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """E|grad D|^2, without the factor 1/2: R1 at data, R2 at fakes. Mescheder et al. 2018, eq. 9 times 2 / gamma.
+
+    Args:
+        critic: maps images to logits, each from its own image only (no batch norm).
+        x: (n, *shape).
+    """
+    return _slopes(critic, x).square().sum(1).mean()
 
 
 def gaussian_prior(parameters: Iterable[Tensor], precision: float) -> Tensor:
