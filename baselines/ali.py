@@ -50,6 +50,7 @@ MIXTURES = {
     "backbone.critic_init": 0.02,
     "encoder": "implicit",
     "latent": 2,
+    "batch": 100,
     "discriminator.optimiser": Adam(1e-4, (0.8, 0.999)),
     "generator.optimiser": Adam(1e-4, (0.8, 0.999)),
 }

@@ -33,6 +33,7 @@ RELEASED_2017 = {
         critic_init=1.4,
         init_law="orthogonal",
     ),
+    "batch": 512,
     "saturating": True,
     "simultaneous": True,
     "generator.unroll": 5,

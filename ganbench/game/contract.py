@@ -16,7 +16,7 @@ from ganbench.errors import UserError
 from ganbench.game.model import Model
 from ganbench.game.players import Player
 from ganbench.layers.blocks import Network
-from ganbench.layers.networks import MLP, Backbone
+from ganbench.layers.networks import MLP, Backbone, NonNegativeInt
 from ganbench.records import Fraction, NonNegative, Probability, Record
 
 
@@ -58,6 +58,12 @@ class Config(Record):
     "take all players' gradients at the same point and on the same batch, then step all"
     instance_noise: NonNegative = 0.0
     "standard deviation of the normal noise on real and on shared fake images at the start; it falls linearly to 0"
+    batch: NonNegativeInt = 0
+    "examples per step in place of the budget's; 0 is the budget's"
+
+    def examples(self, batch: int) -> int:
+        """Return how many examples a step sees under a budget of so many."""
+        return self.batch or batch
 
 
 @dataclass(frozen=True)
