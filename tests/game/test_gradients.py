@@ -28,6 +28,7 @@ DENSE = {"kind": "mlp", "generator": [7, 6], "critic": [6, 5]}
 TRAINED = [name for name in registry.models.names() if registry.models.get(name).game.players]
 # Paths through the losses that no variant takes.
 OPTIONS: list[tuple[str, dict[str, object]]] = [
+    ("ali", {"critic_noise": 0.1}),
     ("fgan-pearson", {"cost": "alternative"}),
     ("graphical-gan-mixture", {"critic_noise": 0.1, "reconstruction": 0.5}),
     ("graphical-gan-statespace", {"recognition": "inverse"}),
