@@ -3,13 +3,14 @@
 from ganbench.distributions.noise import Noise, Normal, Uniform
 from ganbench.errors import UserError
 from ganbench.game.contract import Config, DataSpec, Game, LogisticConfig, Published
-from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
+from ganbench.game.players import SGD, SGHMC, Adam, Constant, Decay, LinearDecay, Player, RMSprop
 from ganbench.layers.networks import MLP, Backbone, Conv, NonNegativeInt
 from ganbench.records import Count, NonNegative, Positive
 
 __all__ = [
     "MLP",
     "SGD",
+    "SGHMC",
     "Adam",
     "Backbone",
     "Config",

@@ -110,7 +110,31 @@ class SGD(Record):
         return self.momentum + (self.final_momentum - self.momentum) * min(round_ / self.ramp, 1.0)
 
 
-Optimiser = Annotated[Adam | RMSprop | SGD, Field(discriminator="kind")]
+@dataclass(frozen=True)
+class SGHMC(Record):
+    """Stochastic gradient Hamiltonian Monte Carlo of exp(-loss / T), after a burn-in. Chen et al. 2014, eq. 15.
+
+    A step is v <- (1 - friction) v - lr grad loss + N(0, 2 friction lr T), from rest, and moves by v. Where the
+    loss is a mean over N independent data, T = 1 / N samples the posterior; less is colder.
+    """
+
+    lr: Positive = 0.01
+    "learning rate: eta / T of the paper"
+    friction: Annotated[float, Field(gt=0, le=1)] = 0.1
+    "1 - momentum"
+    temperature: NonNegative = 1e-6
+    "T of the noise; 0 is SGD with momentum"
+    burn_in: Annotated[int, Field(ge=0)] = 5000
+    "steps of Adam before the first step of SGHMC"
+    adam: Adam = Adam()
+    "optimiser of the burn-in, at its own constant rate"
+    schedule: Schedule = Constant()
+    "course of the learning rate of SGHMC, over all rounds"
+    kind: Literal["sghmc"] = "sghmc"
+    "always sghmc"
+
+
+Optimiser = Annotated[Adam | RMSprop | SGD | SGHMC, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

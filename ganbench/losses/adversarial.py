@@ -5,7 +5,6 @@ Logits have shape (n, 1) or (n,); real logits come from data, fake ones from gen
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -133,23 +132,3 @@ def r1_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def gaussian_prior(parameters: Iterable[Tensor], precision: float) -> Tensor:
     """-log N(theta; 0, I / precision) up to a constant, summed over all parameters."""
     return 0.5 * precision * torch.stack([parameter.square().sum() for parameter in parameters]).sum()
-
-
-def langevin_force(
-    parameters: Iterable[Tensor], normal: Tensor, lr: float, friction: float, temperature: Tensor | float = 1.0
-) -> Tensor:
-    """Loss term that makes a step of SGD with momentum one of SGHMC for exp(-loss / T). Chen et al. 2014, eq. 15.
-
-    SGD moves by v <- (1 - friction) v - lr grad loss. This term adds N(0, 2 friction lr T) to every v: with
-    eta = lr T and log p = -loss / T the step is v <- (1 - friction) v + eta grad log p + N(0, 2 friction eta).
-    It is exact only if the learning rate and the momentum, 1 - friction, are those of the optimiser at every step.
-
-    Args:
-        parameters: all that the player moves.
-        normal: standard normal numbers drawn once per step, (number of parameters,).
-        lr: learning rate of the optimiser.
-        friction: 1 - its momentum, in (0, 1].
-        temperature: T; 1 / N if the loss is a mean over N independent data.
-    """
-    flat = torch.cat([parameter.flatten() for parameter in parameters])
-    return (flat @ normal) * temperature**0.5 * math.sqrt(2 * friction / lr)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganbench.game.players import SGD, Adam, Optimiser, RMSprop
+from ganbench.errors import UserError
+from ganbench.game.players import SGD, SGHMC, Adam, Optimiser, RMSprop
 
 State = dict[str, list[Tensor]]
 EPSILON = 1e-8  # the default of torch.optim.RMSprop
@@ -24,9 +25,10 @@ def start(rule: Optimiser, parameters: list[Tensor], history: bool = False) -> S
         seen = torch.ones((), dtype=torch.float32, device=parameters[0].device)
         return {**start(rule, parameters), "history": [p.detach().clone() for p in parameters], "seen": [seen]}
 
-    if isinstance(rule, Adam):
+    if isinstance(rule, Adam | SGHMC):
         count = torch.zeros((), dtype=torch.float32, device=parameters[0].device)
-        return {"average": zeros(), "square": zeros(), "count": [count]}
+        moments = {"average": zeros(), "square": zeros(), "count": [count]}
+        return moments | {"momentum": zeros()} if isinstance(rule, SGHMC) else moments
     return {"momentum": zeros()} if isinstance(rule, SGD) else {"square": zeros()}
 
 
@@ -37,6 +39,7 @@ def apply(
     state: State,
     lr: Tensor,
     momentum: Tensor,
+    normal: list[Tensor] | None = None,
 ) -> None:
     """Take one step in place.
 
@@ -47,6 +50,7 @@ def apply(
         state: as `start` returned it.
         lr: learning rate, a tensor without axes, so that a captured step sees it change.
         momentum: likewise, for SGD.
+        normal: standard normal numbers like the parameters, for SGHMC.
     """
     with torch.no_grad():
         if isinstance(rule, Adam):
@@ -56,6 +60,9 @@ def apply(
             for parameter, gradient, buffer in zip(parameters, gradients, state["momentum"], strict=True):
                 buffer.mul_(momentum).add_(gradient)
                 parameter.sub_(lr * buffer)
+        elif isinstance(rule, SGHMC):
+            assert normal is not None
+            _sghmc(rule, parameters, gradients, state, lr, normal)
         else:
             _rmsprop(rule, parameters, gradients, state["square"], lr)
 
@@ -84,6 +91,8 @@ def lookahead(
         buffers = [momentum * old + g for old, g in zip(state["momentum"], gradients, strict=True)]
         moved = [p - lr * buffer for p, buffer in zip(parameters, buffers, strict=True)]
         return moved, {"momentum": buffers}
+    if isinstance(rule, SGHMC):
+        raise UserError("the noise of SGHMC cannot be foreseen; unroll players with another optimiser")
     decay = rule.betas[1] if isinstance(rule, Adam) else rule.alpha
     squares = [decay * old + (1 - decay) * g * g for old, g in zip(state["square"], gradients, strict=True)]
     if isinstance(rule, RMSprop):
@@ -99,6 +108,29 @@ def lookahead(
         for p, m, r in zip(parameters, averages, root(squares), strict=True)
     ]
     return moved, {"average": averages, "square": squares, "count": [count]}
+
+
+def _sghmc(
+    rule: SGHMC,
+    parameters: list[Tensor],
+    gradients: tuple[Tensor, ...],
+    state: State,
+    lr: Tensor,
+    normal: list[Tensor],
+) -> None:
+    """Adam up to the end of the burn-in, SGHMC from rest afterwards; without a branch, for captured steps."""
+    (beta1, beta2), count = rule.adam.betas, state["count"][0].add_(1)
+    taken = count.to(parameters[0].dtype)
+    burning, scale = count <= rule.burn_in, (2 * rule.friction * rule.temperature * lr).sqrt()
+    bias1, bias2 = 1 - beta1**taken, (1 - beta2**taken).sqrt()
+    moments = (state["average"], state["square"], state["momentum"])
+    for parameter, gradient, draw, average, square, v in zip(parameters, gradients, normal, *moments, strict=True):
+        average.lerp_(gradient, 1 - beta1)
+        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        step = -rule.adam.lr * (average / bias1) / (square.sqrt() / bias2 + rule.adam.epsilon)
+        v.mul_(1 - rule.friction).sub_(lr * gradient).add_(scale * draw)
+        v.copy_(torch.where(burning, 0, v))
+        parameter.add_(torch.where(burning, step, v))
 
 
 def _rmsprop(

@@ -11,14 +11,16 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
+from ganbench.distributions.noise import Noise, Normal
 from ganbench.errors import UserError
 from ganbench.game.contract import Game
-from ganbench.game.players import Player
+from ganbench.game.players import SGHMC, Player
 from ganbench.training import optimisers
 
 Tensors = dict[str, Tensor]
 STACKED = ("average", "square", "momentum")  # the moments that have an axis of seeds
 INSTANCE = ("instance_real", "instance_fake")  # names of the noise on x and on shared fakes
+FORCE = "force "  # and a player: name of the noise of its optimiser
 
 
 class Clock(NamedTuple):
@@ -63,6 +65,18 @@ def owned(player: Player, names: Iterable[str]) -> list[str]:
 def owned_by(nets: Sequence[str], names: Iterable[str]) -> list[str]:
     """Return the names of the parameters of some networks."""
     return [n for n in names if any(n == net or n.startswith(f"{net}.") for net in nets)]
+
+
+def noise_of(game: Game) -> dict[str, Noise]:
+    """Return the laws of all random numbers of a train step: the game's, and those of the trainer's options."""
+    laws = game.noise()
+    if game.config.instance_noise:
+        laws |= {name: Normal(*game.data.shape, training_only=True) for name in INSTANCE}
+    sizes = {name: parameter.numel() for name, parameter in game.named_parameters()}
+    for player in game.players:
+        if isinstance(player.optimiser, SGHMC):
+            laws[FORCE + player.name] = Normal(sum(sizes[n] for n in owned(player, sizes)), per_step=True)
+    return laws
 
 
 def note_nonfinite(first_nonfinite: Tensor, tensors: Iterable[Tensor], round_: Tensor | int) -> None:
@@ -125,7 +139,8 @@ class TrainStep:
                 gradients.append(torch.autograd.grad(loss.sum(), wanted, retain_graph=True))
                 losses[player.name] = loss.detach().to(x.dtype)
             for player, gradient in zip(group, gradients, strict=True):
-                self._update(player, state, gradient, mine[player.name], clock)
+                force = batch.get(FORCE + player.name)
+                self._update(player, state, gradient, mine[player.name], clock, force)
         note_nonfinite(state.first_nonfinite, losses.values(), clock.round.to(torch.int64))
         return losses
 
@@ -227,7 +242,13 @@ class TrainStep:
         return clock.lr[index], clock.momentum[index]
 
     def _update(
-        self, player: Player, state: State, gradients: tuple[Tensor, ...], names: list[str], clock: Clock
+        self,
+        player: Player,
+        state: State,
+        gradients: tuple[Tensor, ...],
+        names: list[str],
+        clock: Clock,
+        force: Tensor | None,
     ) -> None:
         parameters, moments = [state.parameters[name] for name in names], state.moments[player.name]
         lr, momentum = self._rates(player, clock)
@@ -236,7 +257,11 @@ class TrainStep:
                 2 * weight * (p.detach() - mean) for p, mean in zip(parameters, moments["history"], strict=True)
             ]
             gradients = tuple(g + pull for g, pull in zip(gradients, pulls, strict=True))
-        optimisers.apply(player.optimiser, parameters, gradients, moments, lr, momentum)
+        normal = None
+        if force is not None:
+            parts = force.split([parameter[0].numel() for parameter in parameters], 1)
+            normal = [part.reshape(p.shape) for part, p in zip(parts, parameters, strict=True)]
+        optimisers.apply(player.optimiser, parameters, gradients, moments, lr, momentum, normal)
         if player.historical_averaging:
             optimisers.update_history(parameters, moments)
 

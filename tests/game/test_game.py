@@ -23,6 +23,7 @@ from ganbench.records import from_json, seed_stream, to_json
 from ganbench.suites.suite import read_suite, suite_names
 from ganbench.training.batches import Batches, scale
 from ganbench.training.stack import Stack, labels_for
+from ganbench.training.step import noise_of as laws_of
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}
@@ -282,6 +283,9 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
                 m, lr=r.lr, betas=r.betas, eps=r.epsilon, foreach=False, fused=False
             ),
             "rmsprop": lambda r, m: torch.optim.RMSprop(m, lr=r.lr, alpha=r.alpha, foreach=False),
+            "sghmc": lambda r, m: torch.optim.Adam(
+                m, lr=r.adam.lr, betas=r.adam.betas, foreach=False, fused=False
+            ),
             "sgd": lambda r, m: torch.optim.SGD(m, lr=r.lr, momentum=r.momentum, foreach=False),
         }[rule.kind](rule, mine)
     steps = 0
@@ -296,7 +300,7 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
         x = data.images["train"][index].double() / 127.5 - 1
         noise = {
             key: law.fill(torch.empty(*([] if law.per_step else [BATCH]), *law.shape).double(), generator)
-            for key, law in game.noise().items()
+            for key, law in laws_of(game).items()
         }
         labels = labels_for(game, data)
         return x, noise | ({} if labels is None else {"y": labels[index]})
@@ -308,7 +312,7 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
     def descend(player, values, round_):
         optimiser, rule = optimisers[player.name], player.optimiser
         for group in optimiser.param_groups:
-            group["lr"] = rule.lr * rule.schedule.factor(round_, ROUNDS)
+            group["lr"] = (rule.adam if rule.kind == "sghmc" else rule).lr * rule.schedule.factor(round_, ROUNDS)
             if rule.kind == "sgd":
                 group["momentum"] = rule.momentum_at(round_)
         for n, value in zip(owned(player, game), values, strict=True):
@@ -361,7 +365,12 @@ def test_stack_is_a_plain_loop(name, backbone, tiny_for):
 def test_every_optimiser_and_both_orders_of_play_are_among_these_models():
     models = [registry.models.get(name) for name in TRAINED]
     typed = [model.read(small(model.name, DENSE)) for model in models]
-    assert {player.optimiser.kind for _, players in typed for player in players} == {"adam", "rmsprop", "sgd"}
+    assert {player.optimiser.kind for _, players in typed for player in players} == {
+        "adam",
+        "rmsprop",
+        "sghmc",
+        "sgd",
+    }
     assert {config.simultaneous for config, _ in typed} == {True, False}
 
 
