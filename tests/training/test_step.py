@@ -301,7 +301,7 @@ def test_optimisers_take_the_steps_of_torch(rule, reference: Callable[[list[Tens
             for s in shapes[:1] + shapes[2:]
         ]
         gradients.insert(1, torch.randn(5, dtype=torch.float64, generator=generator))
-        optimisers.descend(rule, mine, tuple(gradients), state, lr, momentum)
+        optimisers.apply(rule, mine, tuple(gradients), state, lr, momentum)
         for parameter, gradient in zip(theirs, gradients, strict=True):
             parameter.grad = gradient
         optimiser.step()
