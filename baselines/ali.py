@@ -11,7 +11,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, Adam, Conv, Count, DataSpec, Game, Noise, Normal, Player, Published, UserError
+from ganbench.game import (
+    MLP,
+    Adam,
+    Conv,
+    Count,
+    DataSpec,
+    Game,
+    Noise,
+    NonNegative,
+    Normal,
+    Player,
+    Published,
+    UserError,
+)
 from ganbench.game import Config as GameConfig
 from ganbench.graphical import Joint
 from ganbench.losses import pair_critic, pair_generator
@@ -23,6 +36,8 @@ class Config(GameConfig):
     "size of z"
     encoder: Literal["gaussian", "deterministic", "implicit"] = "gaussian"
     "q(z | x): Gaussian with diagonal covariance, a function of x, or a function of x and as much noise as z"
+    critic_noise: NonNegative = 0.0
+    "standard deviation of the normal noise on all that the critic sees"
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ MIXTURES = {
     "backbone.critic_init": 0.02,
     "encoder": "implicit",
     "latent": 2,
+    "batch": 100,
     "discriminator.optimiser": Adam(1e-4, (0.8, 0.999)),
     "generator.optimiser": Adam(1e-4, (0.8, 0.999)),
 }
@@ -118,6 +134,9 @@ class ALI(Game):
         laws: dict[str, Noise] = {"z": Normal(self.config.latent)}
         if self.config.encoder != "deterministic":
             laws["code"] = Normal(self.config.latent, training_only=True)
+        if self.config.critic_noise:
+            size = self.data.mean.numel() + self.config.latent
+            laws |= {f"blur_{side}": Normal(size, training_only=True) for side in "qp"}
         return laws
 
     def sample(self, noise: Mapping[str, Tensor]) -> Tensor:
@@ -150,8 +169,14 @@ class ALI(Game):
 
     def judge(self, x: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the logits of (x, E(x)) and of (G(z), z), (n, 1) each."""
-        q = self.D(x, self.infer(x, batch.get("code")))
-        return q, self.D(batch["fake"], batch["z"])
+        q = self._judge(x, self.infer(x, batch.get("code")), batch.get("blur_q"))
+        return q, self._judge(batch["fake"], batch["z"], batch.get("blur_p"))
+
+    def _judge(self, x: Tensor, z: Tensor, blur: Tensor | None) -> Tensor:
+        if blur is None:
+            return self.D(x, z)
+        of_x, of_z = (self.config.critic_noise * blur).split([self.data.mean.numel(), z.shape[1]], 1)
+        return self.D(x + of_x.reshape(x.shape), z + of_z)
 
     def discriminator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return pair_critic(*self.judge(x, batch))

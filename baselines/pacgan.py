@@ -31,6 +31,10 @@ class Config(LogisticConfig):
     pack: Count = 2
     "examples of one kind that D judges together"
 
+    def examples(self, batch: int) -> int:
+        """Return the examples of as many packs as others see examples: in the paper a batch is 100 packs."""
+        return super().examples(batch) * self.pack
+
 
 # The released networks for points in the plane.
 PLANE = {
@@ -43,6 +47,7 @@ PLANE = {
         init_law="normal",
     ),
     "latent": 2,
+    "batch": 100,
     "simultaneous": True,
     "discriminator.optimiser": Adam(1e-4, (0.8, 0.999)),
     "generator.optimiser": Adam(1e-4, (0.8, 0.999)),

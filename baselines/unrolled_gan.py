@@ -33,6 +33,7 @@ RELEASED_2017 = {
         critic_init=1.4,
         init_law="orthogonal",
     ),
+    "batch": 512,
     "saturating": True,
     "simultaneous": True,
     "generator.unroll": 5,
@@ -51,7 +52,11 @@ TABLE = {
 
 
 class UnrolledGAN(Game):
-    """Unrolled GAN: the generator learns through K steps of the discriminator, Adam included. Metz et al. 2017."""
+    """Unrolled GAN: the generator learns through K steps of the discriminator, Adam included. Metz et al. 2017.
+
+    The generator descends the value of the game at the discriminator to come (eq. 7), so its loss holds the real
+    term too: that D depends on G. With K = 0 this term has no gradient.
+    """
 
     name = "unrolled-gan"
     players = (
@@ -100,5 +105,6 @@ class UnrolledGAN(Game):
         return gan_discriminator(self.D(x), self.D(batch["fake"]))
 
     def generator_loss(self, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """E log D(x), and the cost of the generated images."""
         cost = gan_generator_minimax if self.config.saturating else gan_generator_nonsaturating
-        return cost(self.D(batch["fake"]))
+        return cost(self.D(batch["fake"])) - gan_generator_nonsaturating(self.D(x))

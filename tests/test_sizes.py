@@ -20,5 +20,5 @@ def test_framework_files_have_at_most_300_lines(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.py")), ids=lambda path: path.stem)
-def test_baselines_have_at_most_200_lines(path: Path) -> None:
-    assert lines(path) <= 200
+def test_baselines_have_at_most_230_lines(path: Path) -> None:
+    assert lines(path) <= 230

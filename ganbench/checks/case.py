@@ -127,10 +127,16 @@ class Case:
         labels = {"y": self.data.labels["train"][:n]} if game.supervision != "unlabelled" else {}
         return self.noise(game, n, training=True) | labels
 
+    @property
+    def samples(self) -> bool:
+        """Whether the model makes items: a classifier may make none."""
+        return "sample" in self.model.abilities
+
     def calls(self) -> tuple[str, ...]:
         """Return the names of the methods that training and sampling call: precompute, each loss, sample."""
         precompute = ("precompute",) if self.model.game.precompute is not Game.precompute else ()
-        return (*precompute, *(f"{player.name}_loss" for player in self.model.game.players), "sample")
+        losses = (f"{player.name}_loss" for player in self.model.game.players)
+        return (*precompute, *losses, *(("sample",) if self.samples else ()))
 
     def call(self, name: str, game: Game, x: Tensor | None = None, batch: Batch | None = None) -> Any:
         """Return what one of the calls gives.

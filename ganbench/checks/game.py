@@ -198,6 +198,8 @@ def losses_are_finite_scalars_that_reach_every_parameter(case: Case) -> None:
 
 def sample_gives_as_many_items_as_asked_for(case: Case) -> None:
     """n rows of noise must make n items of the data's shape, range and dtype."""
+    if not case.samples:
+        return
     game = case.build().eval()
     made, shape = game.sample(case.noise(game, FEW)), case.data.data_spec.shape
     if not isinstance(made, Tensor) or made.ndim == 0:
@@ -218,6 +220,8 @@ def sample_gives_as_many_items_as_asked_for(case: Case) -> None:
 
 def a_sample_does_not_depend_on_its_batch(case: Case) -> None:
     """In eval mode, an item made alone must be the one made beside others."""
+    if not case.samples:
+        return
     game = case.build().eval()
     noise = case.noise(game, FEW)
     made, alone = game.sample(noise), game.sample({key: value[2:3] for key, value in noise.items()})

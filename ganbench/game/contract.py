@@ -16,7 +16,7 @@ from ganbench.errors import UserError
 from ganbench.game.model import Model
 from ganbench.game.players import Player
 from ganbench.layers.blocks import Network
-from ganbench.layers.networks import MLP, Backbone
+from ganbench.layers.networks import MLP, Backbone, NonNegativeInt
 from ganbench.records import Fraction, NonNegative, Probability, Record
 
 
@@ -58,6 +58,12 @@ class Config(Record):
     "take all players' gradients at the same point and on the same batch, then step all"
     instance_noise: NonNegative = 0.0
     "standard deviation of the normal noise on real and on shared fake images at the start; it falls linearly to 0"
+    batch: NonNegativeInt = 0
+    "examples per step in place of the budget's; 0 is the budget's"
+
+    def examples(self, batch: int) -> int:
+        """Return how many examples a step sees under a budget of so many."""
+        return self.batch or batch
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,8 @@ class Game(nn.Module):
         published: variant name -> numbers from the literature.
         role: one of ROLES; what is no model is shown apart from the ranking.
         supervision: "unlabelled", "labelled" (trained with labels) or "conditional"; they share no table.
+        surrogates: players whose loss has another gradient than its value's, by tensors detached on purpose, as
+            in REINFORCE.
 
     Methods a subclass gives: `<player>_loss(x, batch)` for each player, with x (n, *shape), images in [-1, 1],
     returning a scalar; `noise()`; `sample(noise)`; further abilities. The batch holds the noise and, under
@@ -123,6 +131,7 @@ class Game(nn.Module):
     published: ClassVar[Mapping[str, tuple[Published, ...]]] = {}
     role: ClassVar[str] = "model"
     supervision: ClassVar[str] = "unlabelled"
+    surrogates: tuple[str, ...] = ()
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__()

@@ -13,8 +13,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ganbench.errors import UserError
 from ganbench.game.schedules import Constant, Schedule
-from ganbench.records import Fraction, Positive, Record
+from ganbench.records import Fraction, NonNegative, Positive, Record
 
 State = dict[str, list[Tensor]]
 EPSILON = 1e-8  # the default of torch.optim.RMSprop
@@ -26,9 +27,11 @@ class _Optimiser(Record):
 
     Class attributes:
         stacked: names of the state that is shaped like the parameters, axis of seeds included.
+        stochastic: whether a step takes standard normal numbers, which the trainer draws.
     """
 
     stacked: ClassVar[tuple[str, ...]]
+    stochastic: ClassVar[bool] = False
 
     def momentum_at(self, round_: int) -> float:
         """Return the momentum at a round, 0 where there is none."""
@@ -39,7 +42,13 @@ class _Optimiser(Record):
         return {name: [torch.zeros_like(p, requires_grad=False) for p in parameters] for name in self.stacked}
 
     def step(
-        self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
+        self,
+        parameters: list[Tensor],
+        gradients: Sequence[Tensor],
+        state: State,
+        lr: Tensor,
+        momentum: Tensor,
+        normal: Sequence[Tensor] = (),
     ) -> None:
         """Take one step in place.
 
@@ -49,6 +58,7 @@ class _Optimiser(Record):
             state: as `start` returned it.
             lr: learning rate, already scheduled, a tensor without axes, so that a captured step sees it change.
             momentum: likewise, for those that have one.
+            normal: standard normal numbers like the parameters, for those that are stochastic.
         """
         raise NotImplementedError
 
@@ -56,7 +66,7 @@ class _Optimiser(Record):
         self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
     ) -> tuple[list[Tensor], State]:
         """Return parameters and state after the step that `step` would take, differentiable in all inputs."""
-        raise NotImplementedError
+        raise UserError(f"the steps of {type(self).__name__} cannot be foreseen; choose another to unroll")
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,13 @@ class Adam(_Optimiser):
         return {**super().start(parameters), "count": [count]}
 
     def step(
-        self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
+        self,
+        parameters: list[Tensor],
+        gradients: Sequence[Tensor],
+        state: State,
+        lr: Tensor,
+        momentum: Tensor,
+        normal: Sequence[Tensor] = (),
     ) -> None:
         with torch.no_grad():
             moments = (state["average"], state["square"], state["count"])
@@ -119,7 +135,13 @@ class RMSprop(_Optimiser):
     stacked: ClassVar[tuple[str, ...]] = ("square",)
 
     def step(
-        self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
+        self,
+        parameters: list[Tensor],
+        gradients: Sequence[Tensor],
+        state: State,
+        lr: Tensor,
+        momentum: Tensor,
+        normal: Sequence[Tensor] = (),
     ) -> None:
         with torch.no_grad():
             for parameter, gradient, square in zip(parameters, gradients, state["square"], strict=True):
@@ -160,7 +182,13 @@ class SGD(_Optimiser):
         return self.momentum + (self.final_momentum - self.momentum) * min(round_ / self.ramp, 1.0)
 
     def step(
-        self, parameters: list[Tensor], gradients: Sequence[Tensor], state: State, lr: Tensor, momentum: Tensor
+        self,
+        parameters: list[Tensor],
+        gradients: Sequence[Tensor],
+        state: State,
+        lr: Tensor,
+        momentum: Tensor,
+        normal: Sequence[Tensor] = (),
     ) -> None:
         with torch.no_grad():
             for parameter, gradient, buffer in zip(parameters, gradients, state["momentum"], strict=True):
@@ -175,7 +203,60 @@ class SGD(_Optimiser):
         return moved, {"momentum": buffers}
 
 
-Optimiser = Annotated[Adam | RMSprop | SGD, Field(discriminator="kind")]
+@dataclass(frozen=True)
+class SGHMC(_Optimiser):
+    """Stochastic gradient Hamiltonian Monte Carlo of exp(-loss / T), after a burn-in. Chen et al. 2014, eq. 15.
+
+    A step is v <- (1 - friction) v - lr grad loss + N(0, 2 friction lr T), from rest, and moves by v. Where the
+    loss is a mean over N independent data, T = 1 / N samples the posterior; less is colder.
+    """
+
+    lr: Positive = 0.01
+    "learning rate: eta / T of the paper"
+    friction: Annotated[float, Field(gt=0, le=1)] = 0.1
+    "1 - momentum"
+    temperature: NonNegative = 1e-6
+    "T of the noise; 0 is SGD with momentum"
+    burn_in: Annotated[int, Field(ge=0)] = 5000
+    "steps of Adam before the first step of SGHMC"
+    adam: Adam = Adam()
+    "optimiser of the burn-in, at its own constant rate"
+    schedule: Schedule = Constant()
+    "course of the learning rate of SGHMC, over all rounds"
+    kind: Literal["sghmc"] = "sghmc"
+    "always sghmc"
+
+    stacked: ClassVar[tuple[str, ...]] = ("average", "square", "momentum")
+    stochastic: ClassVar[bool] = True
+
+    def start(self, parameters: Sequence[Tensor]) -> State:
+        return {**super().start(parameters), **self.adam.start(parameters)}
+
+    def step(
+        self,
+        parameters: list[Tensor],
+        gradients: Sequence[Tensor],
+        state: State,
+        lr: Tensor,
+        momentum: Tensor,
+        normal: Sequence[Tensor] = (),
+    ) -> None:
+        """Adam up to the end of the burn-in, SGHMC from rest afterwards; without a branch, for captured steps."""
+        with torch.no_grad():
+            (beta1, beta2), count = self.adam.betas, state["count"][0].add_(1)
+            taken: Tensor = count.to(parameters[0].dtype)
+            burning, scale = count <= self.burn_in, (2 * self.friction * self.temperature * lr).sqrt()
+            bias1, bias2 = 1 - beta1**taken, (1 - beta2**taken).sqrt()
+            rows = zip(parameters, gradients, normal, *(state[name] for name in self.stacked), strict=True)
+            for p, g, draw, average, square, v in rows:
+                average.lerp_(g, 1 - beta1)
+                square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+                step = -self.adam.lr * (average / bias1) / (square.sqrt() / bias2 + self.adam.epsilon)
+                v.copy_(torch.where(burning, 0, (1 - self.friction) * v - lr * g + scale * draw))
+                p.add_(torch.where(burning, step, v))
+
+
+Optimiser = Annotated[Adam | RMSprop | SGD | SGHMC, Field(discriminator="kind")]
 
 
 def _squares(decay: float, state: State, gradients: Sequence[Tensor]) -> list[Tensor]:

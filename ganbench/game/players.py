@@ -39,7 +39,7 @@ class Player(Record):
     clip_nets: tuple[str, ...] = ()
     "those of the player's networks that are clipped; () is all"
     unroll: Annotated[int, Field(ge=0)] = 0
-    "steps of all other players that the player foresees on its draw and learns through; Metz et al. 2017"
+    "steps of all others on its draw that the player learns through; its loss then needs the terms of others' too"
     historical_averaging: NonNegative = 0.0
     "weight of |parameters - their average over all steps so far|^2; Salimans et al. 2016, section 3.3"
     feature_matching: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -16,7 +16,7 @@ from ganbench.game.optimisers import Adam
 from ganbench.game.players import Player
 from ganbench.graphical.graph import Algorithm, Graph, Recognition
 from ganbench.graphical.model import GraphicalModel, Values
-from ganbench.graphical.nodes import Joint
+from ganbench.graphical.nodes import CategoricalHead, Joint
 from ganbench.losses.adversarial import pair_critic, pair_generator
 from ganbench.records import Count, NonNegative
 
@@ -61,6 +61,8 @@ class GraphicalGAN(GraphicalModel):
     ) -> None:
         """Take a graph and its networks, see `GraphicalModel.build_networks`, and make the critics."""
         super().build_networks(graph, p, q, recognition)
+        heads = [net for net in self.q.values() if isinstance(net, CategoricalHead)]
+        self.surrogates = ("model",) if any(head.estimator != "concrete" for head in heads) else ()
         self.factors = graph.factors if self.config.algorithm == "local" else (graph.whole,)
         self._judged = graph.critics(self.config.algorithm)
         self.critics = nn.ModuleDict({key: self.make_critic(mine[0]) for key, mine in self._judged.items()})

@@ -5,7 +5,6 @@ Logits have shape (n, 1) or (n,); real logits come from data, fake ones from gen
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -71,6 +70,16 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return relu(1 - real).mean() + relu(1 + fake).mean()
 
 
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy of "more real than the fake of its pair". Jolicoeur-Martineau 2019; log 2 at 0."""
+    return softplus(fake - real).mean()
+
+
+def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's loss with both sides of each pair swapped. Huang et al. 2024, eq. 2."""
+    return relativistic_discriminator(fake, real)
+
+
 def pair_critic(q_logits: Tensor, p_logits: Tensor) -> Tensor:
     """Cross-entropy of (x, E(x)) as class 1 against (G(z), z). Dumoulin et al. 2017, eq. 4; 2 log 2 at logits 0.
 
@@ -110,31 +119,16 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return (lengths - 1).square().mean()
 
 
-def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """E|grad D|^2 at the data, without the factor 1/2. Mescheder et al. 2018, eq. 9 times 2 / gamma."""
-    return _slopes(critic, real).square().sum(1).mean()
+def r1_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """E|grad D|^2, without the factor 1/2: R1 at data, R2 at fakes. Mescheder et al. 2018, eq. 9 times 2 / gamma.
+
+    Args:
+        critic: maps images to logits, each from its own image only (no batch norm).
+        x: (n, *shape).
+    """
+    return _slopes(critic, x).square().sum(1).mean()
 
 
 def gaussian_prior(parameters: Iterable[Tensor], precision: float) -> Tensor:
     """-log N(theta; 0, I / precision) up to a constant, summed over all parameters."""
     return 0.5 * precision * torch.stack([parameter.square().sum() for parameter in parameters]).sum()
-
-
-def langevin_force(
-    parameters: Iterable[Tensor], normal: Tensor, lr: float, friction: float, temperature: Tensor | float = 1.0
-) -> Tensor:
-    """Loss term that makes a step of SGD with momentum one of SGHMC for exp(-loss / T). Chen et al. 2014, eq. 15.
-
-    SGD moves by v <- (1 - friction) v - lr grad loss. This term adds N(0, 2 friction lr T) to every v: with
-    eta = lr T and log p = -loss / T the step is v <- (1 - friction) v + eta grad log p + N(0, 2 friction eta).
-    It is exact only if the learning rate and the momentum, 1 - friction, are those of the optimiser at every step.
-
-    Args:
-        parameters: all that the player moves.
-        normal: standard normal numbers drawn once per step, (number of parameters,).
-        lr: learning rate of the optimiser.
-        friction: 1 - its momentum, in (0, 1].
-        temperature: T; 1 / N if the loss is a mean over N independent data.
-    """
-    flat = torch.cat([parameter.flatten() for parameter in parameters])
-    return (flat @ normal) * temperature**0.5 * math.sqrt(2 * friction / lr)

@@ -127,7 +127,7 @@ def expand(
             changed=registered.changed(settings),
             seed=0,
             rounds=chosen.rounds,
-            batch=chosen.batch,
+            batch=registered.read(settings)[0].examples(chosen.batch),
             ema=chosen.ema,
             samples=chosen.samples,
             precision=precision or chosen.precision,  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from torch.func import stack_module_state
 from torch.utils._pytree import tree_leaves
 
 from ganbench.datasets import Dataset
-from ganbench.distributions.noise import Normal, draw
+from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
 from ganbench.game.contract import Game
 from ganbench.game.players import Player
@@ -19,11 +19,11 @@ from ganbench.records import seed_stream
 from ganbench.training import engines
 from ganbench.training.batches import Batches
 from ganbench.training.step import (
-    INSTANCE,
     Clock,
     State,
     Tensors,
     TrainStep,
+    noise_of,
     note_nonfinite,
     start,
     steps_of_round,
@@ -83,9 +83,7 @@ class Stack:
         first_nonfinite = torch.full((len(seeds),), -1, dtype=torch.int64, device=self.device)
         self.state = State(parameters, buffers, moments, first_nonfinite)
         self.averaged = {n: p.detach().clone() for n, p in parameters.items()} if ema else {}
-        self.laws = self.game.noise()
-        if self.game.config.instance_noise:
-            self.laws |= {name: Normal(*self.game.data.shape, training_only=True) for name in INSTANCE}
+        self.laws = noise_of(self.game)
         streams = [(data.name, model, seed) for seed in seeds]
         self.batches = Batches(images, batch, streams, labels_for(self.game, data), data.view)
         self.generators = [

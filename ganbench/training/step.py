@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
+from ganbench.distributions.noise import Noise, Normal
 from ganbench.errors import UserError
 from ganbench.game import optimisers
 from ganbench.game.contract import Game
@@ -18,6 +19,7 @@ from ganbench.game.players import Player
 
 Tensors = dict[str, Tensor]
 INSTANCE = ("instance_real", "instance_fake")  # names of the noise on x and on shared fakes
+FORCE = "force "  # and a player: name of the noise of its optimiser
 
 
 class Clock(NamedTuple):
@@ -61,6 +63,18 @@ def start(player: Player, parameters: Sequence[Tensor]) -> optimisers.State:
         state["history"] = [parameter.detach().clone() for parameter in parameters]
         state["seen"] = [torch.ones((), dtype=torch.float32, device=parameters[0].device)]
     return state
+
+
+def noise_of(game: Game) -> dict[str, Noise]:
+    """Return the laws of all random numbers of a train step: the game's, and those of the trainer's options."""
+    laws = game.noise()
+    if game.config.instance_noise:
+        laws |= {name: Normal(*game.data.shape, training_only=True) for name in INSTANCE}
+    sizes = {name: parameter.numel() for name, parameter in game.named_parameters()}
+    for player in game.players:
+        if player.optimiser.stochastic:
+            laws[FORCE + player.name] = Normal(sum(sizes[n] for n in player.owned(sizes)), per_step=True)
+    return laws
 
 
 def note_nonfinite(first_nonfinite: Tensor, tensors: Iterable[Tensor], round_: Tensor | int) -> None:
@@ -124,7 +138,8 @@ class TrainStep:
                 gradients.append(self._pulled(player, state, gradient, wanted))
                 losses[player.name] = loss.detach().to(x.dtype)
             for player, gradient in zip(group, gradients, strict=True):
-                self._update(player, state, gradient, mine[player.name], clock)
+                force = batch.get(FORCE + player.name)
+                self._update(player, state, gradient, mine[player.name], clock, force)
         note_nonfinite(state.first_nonfinite, losses.values(), clock.round.to(torch.int64))
         return losses
 
@@ -236,11 +251,21 @@ class TrainStep:
         return tuple(g + pull for g, pull in zip(gradients, pulls, strict=True))
 
     def _update(
-        self, player: Player, state: State, gradients: tuple[Tensor, ...], names: list[str], clock: Clock
+        self,
+        player: Player,
+        state: State,
+        gradients: tuple[Tensor, ...],
+        names: list[str],
+        clock: Clock,
+        force: Tensor | None,
     ) -> None:
         parameters, moments = [state.parameters[name] for name in names], state.moments[player.name]
         lr, momentum = self._rates(player, clock)
-        player.optimiser.step(parameters, gradients, moments, lr, momentum)
+        normal: list[Tensor] = []
+        if force is not None:
+            parts = force.split([parameter[0].numel() for parameter in parameters], 1)
+            normal = [part.reshape(p.shape) for part, p in zip(parts, parameters, strict=True)]
+        player.optimiser.step(parameters, gradients, moments, lr, momentum, normal)
         if player.historical_averaging:
             moments["seen"][0].add_(1)
             for parameter, mean in zip(parameters, moments["history"], strict=True):

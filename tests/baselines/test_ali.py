@@ -18,6 +18,8 @@ from ganbench.errors import UserError
 from ganbench.game.contract import DataSpec, Game
 from ganbench.layers.blocks import BatchNorm2d
 from ganbench.losses.adversarial import pair_critic, pair_generator
+from ganbench.suites.expand import expand
+from ganbench.suites.suite import read_suite
 from ganbench.training.stack import Stack
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
@@ -135,6 +137,36 @@ def test_feature_matching_is_refused():
         game.match_features(game.players[0], torch.zeros(2, *IMAGES), torch.zeros(2, *IMAGES))
 
 
+def test_critic_noise_is_on_both_parts_of_both_pairs():
+    plain, game = build("gan-g", latent=3), build("gan-g", latent=3, critic_noise=0.2)
+    x, noise = inputs(game)
+    blur = {side: noise[f"blur_{side}"] for side in "qp"}
+    assert all(part.shape == (12, 64 + 3) for part in blur.values()) and not torch.equal(blur["q"], blur["p"])
+    pairs = {"q": (x, plain.encode(x)), "p": (noise["fake"], noise["z"])}
+    expected = [
+        plain.D(image + 0.2 * blur[side][:, :64].reshape(image.shape), code + 0.2 * blur[side][:, 64:])
+        for side, (image, code) in pairs.items()
+    ]
+    for found, logits in zip(game.judge(x, noise), expected, strict=True):
+        assert torch.allclose(found, logits, rtol=0, atol=1e-12)
+    assert "blur_q" not in plain.noise()
+
+
+@pytest.mark.parametrize("suite", ["clustering", "clustering-10", "clustering-30"])
+def test_games_of_pairs_of_image_and_code_have_equal_settings_where_they_are_compared(suite):
+    """What helps small networks, fewer latent numbers and noise on the critics, helps the rival as well."""
+    plan = expand(read_suite(suite), "cpu")
+    rivals = {"ali-gmm", "ali", "graphical-gan-mixture", "graphical-gan-mixture-global"} & set(plan)
+    settings = [plan[name][0].settings for name in sorted(rivals)]
+    assert {"ali-gmm", "graphical-gan-mixture"} <= rivals
+    assert {(own["latent"], own["critic_noise"]) for own in settings} == {(16, 0.3)}
+
+
+def test_ali_has_a_plane_of_codes_for_a_plane():
+    spec = expand(read_suite("mixtures"), "standard", ["ali"])["ali"][0]
+    assert spec.settings["latent"] == 2 and spec.batch == 100
+
+
 # ---------------------------------------------------------------- the papers' networks
 
 
@@ -168,8 +200,8 @@ def test_ali_mixtures_has_the_released_sizes():
 @pytest.mark.parametrize("covariance", ["diag", "full"])
 def test_cluster_is_scikit_learns_posterior(covariance):
     game = build("ali-gmm", clusters=4, latent=3, covariance=covariance).eval()
-    images = torch.rand(300, *IMAGES, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2 - 1
-    assert torch.allclose(game.cluster(images).exp(), torch.full((300, 4), 0.25, dtype=torch.float64))
+    images = torch.rand(1300, *IMAGES, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2 - 1
+    assert torch.allclose(game.cluster(images).exp(), torch.full((1300, 4), 0.25, dtype=torch.float64))
     game.finalize(images, None, seed=2**40 + 5)
     with torch.no_grad():
         codes, found = game.encode(images).numpy(), game.cluster(images).numpy()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import linear
 
@@ -14,12 +14,14 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import draw
 from ganbench.game import SGD, Adam, Decay, LinearDecay, RMSprop
-from ganbench.game.contract import Game
+from ganbench.game.contract import DataSpec, Game
 from ganbench.layers.blocks import Spectral
 from ganbench.layers.networks import Conv
 from ganbench.losses.adversarial import gradient_penalty, r1_penalty
 from ganbench.losses.divergences import NAMES
 from ganbench.records import to_json
+from ganbench.suites.expand import expand
+from ganbench.suites.suite import read_suite
 from ganbench.training.batches import scale
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
@@ -189,7 +191,8 @@ def test_sngan(tiny, backbone):
 def test_fgan_has_a_variant_for_every_divergence():
     game = registry.models.get("fgan-kl").game
     assert {settings["divergence"] for settings in game.variants.values()} == set(NAMES)
-    assert all(variant == f"fgan-{settings['divergence']}" for variant, settings in game.variants.items())
+    plain = {variant: settings for variant, settings in game.variants.items() if variant != "fgan-2016"}
+    assert all(variant == f"fgan-{settings['divergence']}" for variant, settings in plain.items())
 
 
 @pytest.mark.parametrize("name", [f"fgan-{name}" for name in NAMES])
@@ -370,6 +373,22 @@ def test_published_numbers_are_those_of_the_papers():
                 entry.value,
                 None if math.isnan(entry.error) else entry.error,
             )
-            assert any(year in entry.source for year in ("2014", "2015", "2016", "2017", "2018"))
+            assert any(year in entry.source for year in ("2014", "2015", "2016", "2017", "2018", "2024"))
             assert " et al. " in entry.source or " and " in entry.source
     assert {key: found.get(key) for key in PUBLISHED} == PUBLISHED
+
+
+def test_fgan_2016_has_the_papers_networks_and_batch():
+    model = registry.models.get("fgan-2016")
+    settings = model.settings({"kind": "mlp"})
+    game = model.build(DataSpec("mnist", (1, 28, 28), 10, torch.zeros(1, 28, 28)), settings, 0)
+    sizes = [
+        [(m.in_features, m.out_features) for m in net.modules() if isinstance(m, nn.Linear)]
+        for net in (game.G, game.V)
+    ]
+    assert sizes == [[(100, 1024), (1024, 1024), (1024, 784)], [(784, 240), (240, 240), (240, 1)]]
+    assert sum(isinstance(m, nn.ELU) for m in game.V.modules()) == 2
+    assert [(p.optimiser.lr, p.optimiser.betas) for p in game.players] == [(2e-4, (0.5, 0.999))] * 2
+    assert game.config.simultaneous and game.config.divergence == "kl"
+    spec = expand(read_suite("mnist"), "quick", ["fgan-2016", "fgan-kl"])
+    assert [specs[0].batch for specs in spec.values()] == [4096, 100]

@@ -36,6 +36,13 @@ def batch(game: Game, data) -> tuple[Tensor, dict[str, Tensor]]:
     return scale(data.images["train"][:BATCH], torch.float64), noise | game.precompute(noise)
 
 
+def test_codes_are_uniform_between_0_and_1(tiny):
+    law = build(tiny()).noise()["z"]
+    z = law.fill(torch.empty(20_000, dtype=torch.float64), torch.Generator().manual_seed(0))
+    assert law.shape == (128,) and 0 <= z.min() < 1e-3 and 1 - 1e-3 < z.max() < 1
+    assert z.mean().item() == pytest.approx(0.5, abs=0.01) and z.var().item() == pytest.approx(1 / 12, abs=0.002)
+
+
 # ---------------------------------------------------------------- entropies
 
 

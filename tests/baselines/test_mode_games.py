@@ -15,6 +15,8 @@ from ganbench.errors import UserError
 from ganbench.game import Adam
 from ganbench.game.contract import DataSpec, Game
 from ganbench.layers.blocks import BatchNorm1d, BatchNorm2d
+from ganbench.suites.expand import expand
+from ganbench.suites.suite import read_suite
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}
 CONV = {"kind": "conv", "width": 4}
@@ -138,6 +140,17 @@ def test_a_batch_smaller_than_a_pack_is_refused():
     x, noise = inputs(game, n=3)
     with pytest.raises(UserError, match="a pack of 4 needs a larger batch than 3; raise batch or lower pack"):
         game.discriminator_loss(x, noise)
+
+
+@pytest.mark.parametrize("pack", [2, 3, 4])
+def test_a_batch_is_one_of_packs(pack):
+    """Lin et al. draw 100 packs where a plain GAN sees 100 examples; more examples in all, not fewer packs."""
+    for suite, budget in (("mixtures", "standard"), ("stacked-mnist", "standard")):
+        plan = expand(read_suite(suite), budget, ["gan", f"pacgan-{pack}"])
+        [gan, packed] = (specs[0].batch for specs in plan.values())
+        assert packed == pack * gan
+    model = registry.models.get(f"pacgan-{pack}-2018")
+    assert model.read(model.settings(DENSE))[0].examples(7) == 100 * pack
 
 
 def test_features_are_matched_on_packs():

@@ -107,7 +107,8 @@ def test_instance_noise_falls_linearly_on_both_sides(vectors: Dataset) -> None:
     game, names = plain.game, dict(plain.state.parameters)
     game.load_state_dict({n: p[0].detach() for n, p in names.items()})
     for left in (1.0, 0.25, 0.0):
-        clock = Clock(torch.tensor(1.0), torch.tensor(left).double(), torch.zeros(2), torch.zeros(2))
+        zeros = torch.zeros(2, dtype=torch.float64)
+        clock = Clock(zeros[0] + 1, zeros[0] + left, zeros, zeros)
         noise = z | {"instance_real": real, "instance_fake": fake}
         losses = TrainStep(noisy.game, noisy.game.players)(noisy.state, x, noise, clock)
         with torch.no_grad():

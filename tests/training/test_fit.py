@@ -97,6 +97,7 @@ def test_each_seed_is_finished_once_with_the_weights_that_are_kept(tiny, tmp_pat
             assert not torch.equal(kept["G.layers.0.weight"], stack.state.parameters["G.layers.0.weight"][index])
         # Restored, the game says of the training set what it wrote down.
         game = restore(spec, data, spec.folder(tmp_path))
+        assert not any(part.training for part in game.modules())
         assert game.opinions.shape == (60, 1) and game.draw.std() > 0
         images = scale(data.images["train"], torch.float32)
         with torch.no_grad():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from copy import deepcopy
 
 import pytest
@@ -13,6 +15,7 @@ from ganbench.datasets import Dataset
 from ganbench.game.contract import Game
 from ganbench.records import seed_stream
 from ganbench.training.stack import labels_for
+from ganbench.training.step import noise_of
 from tests.cases import DENSE, TRAINED, cases, representatives
 
 
@@ -35,6 +38,9 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
             "adam": lambda r, m: torch.optim.Adam(
                 m, lr=r.lr, betas=r.betas, eps=r.epsilon, foreach=False, fused=False
             ),
+            "sghmc": lambda r, m: torch.optim.Adam(
+                m, lr=r.adam.lr, betas=r.adam.betas, foreach=False, fused=False
+            ),
             "rmsprop": lambda r, m: torch.optim.RMSprop(m, lr=r.lr, alpha=r.alpha, foreach=False),
             "sgd": lambda r, m: torch.optim.SGD(m, lr=r.lr, momentum=r.momentum, foreach=False),
         }[rule.kind](rule, mine)
@@ -50,7 +56,7 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
         x = data.images["train"][index].double() / 127.5 - 1
         noise = {
             key: law.fill(torch.empty(*([] if law.per_step else [BATCH]), *law.shape).double(), generator)
-            for key, law in game.noise().items()
+            for key, law in noise_of(game).items()
         }
         labels = labels_for(game, data)
         return x, noise | ({} if labels is None else {"y": labels[index]})
@@ -59,15 +65,32 @@ def plain_loop(game: Game, data: Dataset, name: str, seed: int) -> Game:
         mine = [game.get_parameter(n) for n in player.owned(dict(game.named_parameters()))]
         return torch.autograd.grad(getattr(game, f"{player.name}_loss")(x, batch), mine, retain_graph=True)
 
+    moves, velocities = Counter(), {}
+
+    def sample(player, values, rate):
+        rule = player.optimiser
+        mine = [game.get_parameter(n) for n in player.owned(dict(game.named_parameters()))]
+        normal = noise[f"force {player.name}"].split([value.numel() for value in values])
+        speeds = velocities.setdefault(player.name, [torch.zeros_like(value) for value in values])
+        for place, (parameter, value, draw) in enumerate(zip(mine, values, normal, strict=True)):
+            push = math.sqrt(2 * rule.friction * rate * rule.temperature) * draw.reshape(value.shape)
+            speeds[place] = (1 - rule.friction) * speeds[place] - rate * value + push
+            with torch.no_grad():
+                parameter += speeds[place]
+
     def descend(player, values, round_):
         optimiser, rule = optimisers[player.name], player.optimiser
+        rate = rule.lr * rule.schedule.factor(round_, ROUNDS)
+        moves[player.name] += 1
+        if rule.kind == "sghmc" and moves[player.name] > rule.burn_in:
+            return sample(player, values, rate)
         for group in optimiser.param_groups:
-            group["lr"] = rule.lr * rule.schedule.factor(round_, ROUNDS)
+            group["lr"] = rule.adam.lr if rule.kind == "sghmc" else rate
             if rule.kind == "sgd":
                 group["momentum"] = rule.momentum_at(round_)
         for n, value in zip(player.owned(dict(game.named_parameters())), values, strict=True):
             game.get_parameter(n).grad = value
-        optimiser.step()
+        return optimiser.step()
 
     for round_ in range(ROUNDS):
         if game.config.simultaneous:
@@ -110,5 +133,6 @@ def test_stack_is_a_plain_loop(name, backbone):
 def test_every_optimiser_and_both_orders_of_play_are_among_these_models():
     models = [registry.models.get(name) for name in representatives(PLAIN)]
     typed = [model.read(small_settings(model)) for model in models]
-    assert {player.optimiser.kind for _, players in typed for player in players} == {"adam", "rmsprop", "sgd"}
+    kinds = {player.optimiser.kind for _, players in typed for player in players}
+    assert kinds == {"adam", "rmsprop", "sgd", "sghmc"}
     assert {config.simultaneous for config, _ in typed} == {True, False}
