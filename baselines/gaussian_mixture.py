@@ -27,7 +27,7 @@ class GaussianMixture(Game):
     """Mixture of diagonal Gaussians on pixels: what a classical density model scores."""
 
     name = "gaussian-mixture"
-    role = "floor"
+    role = "reference"
     published = {
         "gaussian-mixture": (
             Published(

@@ -11,10 +11,10 @@ from ganbench.game import Config, DataSpec, Game, Noise, Published, Uniform
 
 
 class RealTrain(Game):
-    """Training images drawn at random with replacement; the ceiling of sample quality, the floor of novelty."""
+    """Training images drawn at random with replacement: the best samples there are, and none is new."""
 
     name = "real-train"
-    role = "ceiling"
+    role = "copy"
     published = {
         "real-train": (
             Published(

@@ -1,16 +1,20 @@
 """`make bench`: a quick pass over the working tree, compared with the last committed results of such a machine.
 
-`python tests/bench.py machine` only prints the kind, for asv's --machine.
+`python tests/bench.py machine` only prints the kind, for asv's --machine; `python tests/bench.py check`, which is
+`make bench-check`, runs one case of every benchmark class, to see that it still runs.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from asv.machine import Machine, MachineCollection
 from asv.results import Results, iter_results_for_machine_and_hash
 
 ROOT = Path(__file__).resolve().parents[1]
+KINDS = ("time", "timeraw", "track", "peakmem")  # what the names of benchmarks begin with
 FACTORS = {"quality": 1.05, "": 1.5}  # one sample of a time says little; a score is the same number again
 
 
@@ -58,6 +63,42 @@ def rows(result: Results, part: str) -> Iterator[tuple[Any, ...]]:
             yield key, params, *(each(key, params) for each in ask), result.benchmark_version.get(key), "", ""
 
 
+def benchmarks() -> list[type]:
+    """Return the benchmark classes of tests/speed."""
+    sys.path.insert(0, str(ROOT))
+    files = [
+        import_module(f"tests.speed.{path.stem}") for path in sorted((ROOT / "tests" / "speed").glob("[a-z]*.py"))
+    ]
+    return [
+        cls for file in files for cls in vars(file).values() if inspect.isclass(cls) and hasattr(cls, "version")
+    ]
+
+
+def run_case(cls: type) -> str:
+    """Run the benchmarks of a class with the first parameters that it does not skip; return these, or why none."""
+    reason = ""
+    for case in product(*getattr(cls, "params", ())):
+        benchmark = cls()
+        try:
+            getattr(benchmark, "setup", lambda *case: None)(*case)
+            for name in (name for name in vars(cls) if name.partition("_")[0] in KINDS):
+                found = getattr(benchmark, name)(*case)
+                if name.startswith("timeraw_"):
+                    subprocess.run([sys.executable, "-c", found], check=True)
+            return f"ran {', '.join(map(str, case))}"
+        except NotImplementedError as error:
+            reason = f"skipped: {error}"
+    return reason
+
+
+def check() -> int:
+    """Return 0 if a case of every benchmark class runs, but for those that need a GPU where there is none."""
+    results = {f"{cls.__module__}.{cls.__name__}": run_case(cls) for cls in benchmarks()}
+    for name, result in results.items():
+        print(f"{name}: {result}")
+    return int(any(not result.startswith(("ran", "skipped: no CUDA")) for result in results.values()))
+
+
 def main() -> int:
     """Return asv's exit code: 0, or 2 if a benchmark failed."""
     conf, name, head = Config.load(), machine(), git("rev-parse", "HEAD")[0]
@@ -86,4 +127,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["machine"]:
         print(machine())
     else:
-        sys.exit(main())
+        sys.exit(check() if sys.argv[1:] == ["check"] else main())

@@ -137,6 +137,12 @@ def runs(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the compiled engine play its trace operation by operation: a compiler takes long."""
+    monkeypatch.setattr(torch, "compile", lambda trace, **options: trace)
+
+
+@pytest.fixture
 def clean_registry() -> Iterator[None]:
     """Forget what a test registers."""
     kinds = (registry.models, registry.datasets, registry.metrics, registry.extractors)

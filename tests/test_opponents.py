@@ -2,35 +2,30 @@
 
 import csv
 import importlib.util
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-
-
-def run(module: str, *arguments: object) -> str:
-    """Return what `python -m module arguments` prints; an exit code other than 0 fails."""
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
 
 @pytest.fixture(autouse=True)
-def opponents() -> None:
-    """Skip where the opponents are not installed."""
+def opponents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip where the opponents are not installed; measure the machine's peak on small matrices."""
     for name in ("prdc", "torch_fidelity"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
+    from tests.opponents import table
+
+    monkeypatch.setattr(table, "product_peak", partial(table.product_peak, size=128))
 
 
-def test_quick_table_of_the_metrics_has_all_rows_and_agreeing_answers(tmp_path: Path) -> None:
-    from tests.opponents.metrics import COMPARISONS
+def test_quick_table_of_the_metrics_has_all_rows_and_agreeing_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.opponents.metrics import COMPARISONS, main
 
-    printed = run("tests.opponents.metrics", "--quick", "--out", tmp_path)
+    assert main(["--quick", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len({row["what"] for row in rows}) == len(rows) == len(COMPARISONS)
@@ -70,9 +65,14 @@ def test_memory_of_a_metric_in_a_process_of_its_own() -> None:
     assert 0 < peak.used <= peak.bound < 8 * n * memory.D  # less than a float64 copy of the features
 
 
-def test_training_beside_its_opponents_runs(tmp_path: Path) -> None:
-    run("tests.opponents.training", "--quick", "--only", "eager", "--out", tmp_path)
+@pytest.mark.parametrize(
+    ("rows_of", "least"), [("MLP, float32, eager", 2), pytest.param("eager", 7, marks=pytest.mark.nightly)]
+)
+def test_training_beside_its_opponents_runs(tmp_path: Path, rows_of: str, least: int) -> None:
+    from tests.opponents.training import main
+
+    main(["--quick", "--only", rows_of, "--out", str(tmp_path)])
     with (tmp_path / "training-cpu.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) >= 7 and all(float(row["ours_s"]) > 0 and float(row["limit_s"]) > 0 for row in rows)
-    assert all("eager" in row["what"] for row in rows)
+    assert len(rows) >= least and all(float(row["ours_s"]) > 0 and float(row["limit_s"]) > 0 for row in rows)
+    assert all(rows_of in row["what"] for row in rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.game.players import SGD, Adam, LinearDecay, Player
+from ganbench.game import SGD, Adam, LinearDecay, Player
 from ganbench.layers.networks import MLP, Conv
 from ganbench.records import Record, fingerprint, from_json, seed_stream, to_json, write_whole
 from ganbench.runs.scores import ScoreRow, read_rows, write_rows

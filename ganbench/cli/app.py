@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ganbench import __version__, registry
+from ganbench.cli import check as checks
 from ganbench.cli import results
 from ganbench.cli.results import (
     DataRoot,
@@ -32,7 +33,7 @@ app = typer.Typer(
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
 )
 
-for command in (results.leaderboard, results.publish, results.plot):
+for command in (results.leaderboard, results.publish, results.plot, checks.check):
     app.command()(command)
 
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
@@ -89,6 +90,7 @@ def run_(
     no_download: NoDownload = False,
     out: Out = Path("runs"),
     workers: Annotated[int, typer.Option(help="processes that share out models, cores and GPU memory")] = 1,
+    backend: Annotated[str, typer.Option(help="serial or processes; default by the number of workers")] = "",
     engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],
@@ -117,6 +119,7 @@ def run_(
         data_root=data_root,
         download=not no_download,
         workers=workers,
+        backend=backend,
         engine=engine,
         precision=precision,
         plugins=plugin,
@@ -128,7 +131,10 @@ def run_(
 def measure(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that contain some")],
     metric: Metrics = "",
-    suite: Annotated[str, typer.Option(help="suite whose metrics to take; default the one that was run")] = "",
+    suite: Annotated[
+        str,
+        typer.Option(help="name or .toml file of a suite whose metrics to take; default the one that was run"),
+    ] = "",
     device: Device = "auto",
     data_root: DataRoot = None,
     no_download: NoDownload = False,
@@ -137,7 +143,8 @@ def measure(
     """Measure finished runs again, or with new metrics, without training."""
     from ganbench.cli.progress import display
     from ganbench.evaluation.measure import find
-    from ganbench.execution.jobs import Job, check, choose_device, run_jobs
+    from ganbench.execution.backends import run_jobs
+    from ganbench.execution.jobs import Job, check, choose_device
     from ganbench.suites.spec import read_spec
     from ganbench.suites.suite import read_suite, suite_names
 

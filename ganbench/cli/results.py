@@ -62,16 +62,14 @@ def show(rows: pd.DataFrame, form: str) -> None:
 
     if rows.empty:
         return
-    text = render(leaderboard(rows), form)
-    if text:
-        print(text, end="")
+    print(render(leaderboard(rows), form), end="")
 
 
 def leaderboard(
     suite: SuiteOption,
     out: Out = Path("runs"),
     committed: Annotated[bool, typer.Option("--committed", help="from results/ instead of --out")] = False,
-    form: Annotated[str, typer.Option("--format", help="rich, md, csv, html or latex")] = "rich",
+    form: Annotated[str, typer.Option("--format", help="rich for a terminal, md, csv, html, latex")] = "rich",
     budget: Annotated[str, typer.Option(help="one budget only; default all, a table each")] = "",
     metric: Metrics = "",
 ) -> None:
@@ -125,8 +123,9 @@ def plot(
     plugin: Plugins = [],
 ) -> None:
     """Draw runs: what they learned, on images and sequences; how they went, on 1-D and 2-D data of known law."""
+    from ganbench.evaluation.real import real_data
     from ganbench.plotting.curves import draw_curves
-    from ganbench.plotting.kinds import KINDS, draw_kind, draw_run, first_seeds, read_run, real_data
+    from ganbench.plotting.kinds import KINDS, draw_kind, draw_run, first_seeds, read_run
     from ganbench.plotting.trajectory import draw_figure, draw_trajectory, read_trajectory
     from ganbench.suites.spec import read_spec
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ganbench.records import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FRAME = 0.25  # a grey frame keeps neighbours apart
 
@@ -29,10 +33,13 @@ def draw_grid(images: Tensor, path: Path, columns: int = 10) -> None:
     write_whole(path, png(grid(torch.cat([images, pad]).unflatten(0, (-1, columns)))))
 
 
-def png(image: Image.Image) -> bytes:
-    """Return an image as the bytes of a PNG file."""
+def png(drawn: Image.Image | Figure) -> bytes:
+    """Return an image or a figure as the bytes of a PNG file."""
     out = io.BytesIO()
-    image.save(out, "PNG")
+    if isinstance(drawn, Image.Image):
+        drawn.save(out, "PNG")
+    else:
+        drawn.savefig(out, format="png", dpi=80)
     return out.getvalue()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
-from ganbench import registry
+from ganbench import datasets, registry
 from ganbench.datasets import Dataset
 from ganbench.errors import UserError
 from ganbench.features import Extractor, extract
@@ -46,3 +48,20 @@ class RealData:
         if (split, name) not in self._features:
             self._features[split, name] = self.extract(self.images(split), name)
         return self._features[split, name]
+
+
+def real_data(name: str, root: str | None = None, download: bool = True, device: str = "cpu") -> RealData:
+    """Return a dataset ready to be compared with, loaded once per process and device.
+
+    Args:
+        name, root, download: see `ganbench.datasets.load`.
+        device: torch device name.
+    """
+    return _loaded(name, root, download, device)
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, root: str | None, download: bool, device: str) -> RealData:
+    if device != "cpu":
+        return RealData(_loaded(name, root, download, "cpu").data.to(device))
+    return RealData(datasets.load(name, root, download))

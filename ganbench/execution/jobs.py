@@ -1,29 +1,23 @@
-"""Where the work of a suite runs: in this process, or in several."""
+"""A job, all seeds of one model: what is left of it, how it is done, and what became of it."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
 
-from ganbench import datasets, registry
-from ganbench.datasets import Dataset
 from ganbench.errors import UserError
 from ganbench.evaluation.measure import measure, wanted
-from ganbench.evaluation.real import RealData
-from ganbench.execution.processes import in_processes
+from ganbench.evaluation.real import RealData, real_data
 from ganbench.runs.folder import Status, pending
 from ganbench.suites.spec import RunSpec
 from ganbench.training.loop import train
 
 Tell = Callable[[str, str, int, float], None]
 """Called with (model, "train", rounds just played, images/s) or (model, "trained" or "measured", runs, 0)."""
-
-GPU_SHARE = 0.9  # of a GPU's memory is for tensors; every process needs some for itself
 
 
 @dataclass(frozen=True)
@@ -66,11 +60,14 @@ class Job:
         steps = sum(player["steps"] * (1 + player["unroll"]) for player in players)
         return steps * self.specs[0].rounds * len(self.untrained())
 
+    def real_data(self, device: str = "cpu") -> RealData:
+        """Return the dataset of the runs on a device."""
+        return real_data(self.specs[0].dataset, self.data_root, self.download, device)
+
     def untrained(self) -> list[RunSpec]:
         """Return the runs still to train."""
-        name = self.specs[0].dataset
         # Only a user's own files can change under the same name; the others are held to their checksums.
-        data = _load(name, self.data_root, self.download).sha256[:12] if ":" in name else ""
+        data = self.real_data().data.sha256[:12] if ":" in self.specs[0].dataset else ""
         return pending(self.specs, self.out, data)
 
     def unmeasured(self) -> list[tuple[RunSpec, list[str]]]:
@@ -97,16 +94,6 @@ class Outcome:
     "where, if it is a bug"
 
 
-@lru_cache(maxsize=2)
-def _load(name: str, root: str | None, download: bool) -> Dataset:
-    return datasets.load(name, root, download)
-
-
-@lru_cache(maxsize=2)
-def _reference(name: str, root: str | None, download: bool, device: str) -> RealData:
-    return RealData(_load(name, root, download).to(device))
-
-
 def choose_device(name: str) -> str:
     """Return the torch device for "auto", "cpu", "cuda" or "mps"; UserError if it is not there."""
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -122,11 +109,10 @@ def choose_device(name: str) -> str:
 def run_job(job: Job, tell: Tell) -> Outcome:
     """Train and measure what is left of one model."""
     outcome = Outcome(job.model)
-    first = job.specs[0]
     untrained, unmeasured = job.untrained(), job.unmeasured()
     if untrained:
         tell(job.model, "train", 0, 0.0)  # it has begun
-        data = _reference(first.dataset, job.data_root, job.download, job.device).data
+        data = job.real_data(job.device).data
         train(
             untrained,
             data,
@@ -139,8 +125,7 @@ def run_job(job: Job, tell: Tell) -> Outcome:
     for spec, metrics in unmeasured:
         # Apple's GPUs have no float64, which all metrics need.
         device = "cpu" if job.device == "mps" else job.device
-        real = _reference(first.dataset, job.data_root, job.download, device)
-        measure(spec, spec.folder(job.out), real, metrics)
+        measure(spec, spec.folder(job.out), job.real_data(device), metrics)
         outcome.measured += 1
         tell(job.model, "measured", 1, 0.0)
     for spec in job.specs:
@@ -151,7 +136,7 @@ def run_job(job: Job, tell: Tell) -> Outcome:
 
 
 def try_job(job: Job, tell: Tell) -> Outcome:
-    """Perform the work; what goes wrong is part of the outcome, so that it costs no other model anything."""
+    """Run the job; what goes wrong is part of the outcome, so that it costs no other model anything."""
     try:
         return run_job(job, tell)
     except (UserError, OSError) as error:
@@ -159,43 +144,6 @@ def try_job(job: Job, tell: Tell) -> Outcome:
     except Exception as error:
         line = f"{type(error).__name__}: {error}; --debug shows where"
         return Outcome(job.model, error=line, traceback=traceback.format_exc())
-
-
-def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell) -> list[Outcome]:
-    """Perform all work and return the outcomes in order; `check` raises what went wrong in any of them.
-
-    Args:
-        works: one per model.
-        workers: number of processes; 1 works in this one. They share out the cores and the memory of a GPU.
-        tell: progress callback of this process.
-
-    Raises:
-        UserError: a dataset is absent.
-    """
-    for job in jobs:  # absent files are one error, not one per model, and only this process fetches any
-        _load(job.specs[0].dataset, job.data_root, job.download)
-    workers = min(workers, len(jobs))
-    if workers <= 1:
-        return [try_job(job, tell) for job in jobs]
-    order = sorted(range(len(jobs)), key=lambda place: -jobs[place].steps)  # a long one begun last ends alone
-    outcomes = in_processes(
-        try_job,
-        [jobs[place] for place in order],
-        workers,
-        tell,
-        lost=lambda job, cause: Outcome(job.model, error=f"{cause}; run the same command again to go on"),
-        prepare=partial(_prepare, jobs[0].plugins, jobs[0].device, workers),
-        environment={"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // workers))},
-    )
-    return [outcome for _, outcome in sorted(zip(order, outcomes, strict=True), key=lambda pair: pair[0])]
-
-
-def _prepare(plugins: Sequence[str], device: str, workers: int) -> None:
-    """Prepare a worker process: one that asks for more than its share of a GPU's memory gets an error."""
-    if device == "cuda":
-        torch.cuda.set_per_process_memory_fraction(GPU_SHARE / workers)
-    for plugin in plugins:
-        registry.load_plugin(plugin)
 
 
 def check(outcomes: Sequence[Outcome]) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ganbench import registry
 from ganbench.errors import UserError
 from ganbench.evaluation.measure import find
-from ganbench.execution.jobs import Job, Outcome, Tell, check, choose_device, run_jobs
+from ganbench.execution.backends import run_jobs
+from ganbench.execution.jobs import Job, Outcome, Tell, check, choose_device
 from ganbench.records import check_writable
 from ganbench.suites.expand import chosen_models, expand
 from ganbench.suites.suite import read_suite
@@ -46,6 +47,7 @@ def run(
     data_root: str | None = None,
     download: bool = True,
     workers: int = 1,
+    backend: str = "",
     engine: str = "auto",
     precision: str = "",
     plugins: Sequence[str | Path] = (),
@@ -66,6 +68,7 @@ def run(
         data_root: folder of the datasets; default the environment variable GANBENCH_DATA.
         download: whether absent datasets may be fetched.
         workers: processes that share out models, cores and GPU memory.
+        backend: where the jobs run: serial or processes; default by the number of workers.
         engine: training step: auto, eager, compiled or graph.
         precision: float32, tf32 or bf16; default the budget's.
         plugins: Python files with further models, datasets, metrics or extractors.
@@ -113,7 +116,7 @@ def run(
     ]
     watcher = watcher or Watcher()
     with watcher.watch(jobs) as tell:
-        outcomes = run_jobs([job for job in jobs if job.untrained() or job.unmeasured()], workers, tell)
+        outcomes = run_jobs([job for job in jobs if job.untrained() or job.unmeasured()], workers, tell, backend)
     rows = _rows(jobs, outcomes)
     rows = rows[rows["metric"].isin(wanted)] if metrics else rows
     watcher.finish(outcomes, rows)

@@ -3,7 +3,9 @@
 from ganbench.distributions.noise import Noise, Normal, Uniform
 from ganbench.errors import UserError
 from ganbench.game.contract import Config, DataSpec, Game, LogisticConfig, Published
-from ganbench.game.players import SGD, Adam, Constant, Decay, LinearDecay, Player, RMSprop
+from ganbench.game.optimisers import SGD, Adam, RMSprop
+from ganbench.game.players import Player
+from ganbench.game.schedules import Constant, Decay, LinearDecay
 from ganbench.layers.networks import MLP, Backbone, Conv, NonNegativeInt
 from ganbench.records import Count, NonNegative, Positive
 

@@ -95,6 +95,9 @@ class Published:
     protocol: str = ""
 
 
+ROLES = ("model", "reference", "copy")  # a copy is a reference that keeps training data, or nearly so
+
+
 class Game(nn.Module):
     """Base of every model. A subclass with a `name` is registered and checked when its class is made.
 
@@ -103,12 +106,15 @@ class Game(nn.Module):
         players: who trains what; () for a reference that is fitted instead.
         variants: name -> settings that differ from the defaults, by dotted path; default {name: {}}.
         published: variant name -> numbers from the literature.
-        role: "model", "floor" or "ceiling"; references are shown apart from the ranking.
-        league: "unlabelled", "labelled" (trained with labels) or "conditional"; leagues share no table.
+        role: one of ROLES; what is no model is shown apart from the ranking.
+        supervision: "unlabelled", "labelled" (trained with labels) or "conditional"; they share no table.
 
-    Methods a subclass gives: `<player>_loss(x, noise)` for each player, with x (n, *shape), images in [-1, 1],
-    returning a scalar; `noise()`; `sample(noise)`; further abilities. It uses no random numbers of its own. In the
-    leagues with labels, training finds the labels of x, int64 (n,), in noise["y"].
+    Methods a subclass gives: `<player>_loss(x, batch)` for each player, with x (n, *shape), images in [-1, 1],
+    returning a scalar; `noise()`; `sample(noise)`; further abilities. The batch holds the noise and, under
+    supervision with labels, those of x as "y", int64 (n,). A game uses no random numbers of its own. State that
+    lasts from step to step is a buffer, which a loss changes in place under no_grad; if its value is also part of
+    the loss, of a clone of it. Players may share networks; each has its own optimiser state. `ganbench check`
+    tests all this.
     """
 
     name: ClassVar[str]
@@ -131,11 +137,11 @@ class Game(nn.Module):
         raise NotImplementedError
 
     def precompute(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return by name what several losses need of one draw: it is made once per turn and joins `noise`.
+        """Return by name what several losses need of one draw: it is made once and joins their `batch`.
 
-        It is made before anyone moves, so it may go through the networks of the turn's last player only; the
-        others get it without its graph. Generated images that critics see are called "fake": instance noise is
-        added to them, and features are matched on them.
+        It is made before anyone moves, so it may go through networks only that the last player to move on this
+        draw trains and nobody before it; the others get it without its graph. Generated images that critics see
+        are called "fake": instance noise is added to them, and features are matched on them.
         """
         return {}
 
@@ -159,7 +165,7 @@ class Game(nn.Module):
 
         Args:
             images: the training set, (n, *shape), images in [-1, 1].
-            labels: int64 (n,) in the leagues with labels, else None.
+            labels: int64 (n,) of labelled and conditional games, else None.
             seed: of all choices that are random.
         """
 
@@ -178,6 +184,8 @@ class Game(nn.Module):
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             return
+        if cls.role not in ROLES:
+            raise UserError(f"game '{cls.name}': unknown role '{cls.role}'; give one of {', '.join(ROLES)}")
         for player in cls.players:
             if not callable(getattr(cls, f"{player.name}_loss", None)):
                 raise UserError(f"game '{cls.name}': player '{player.name}' has no method {player.name}_loss")

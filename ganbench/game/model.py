@@ -132,7 +132,22 @@ class Model:
             except ValueError as error:
                 raise UserError(f"{self.name} cannot play on {data.name}: {error}") from None
         game.players = players
+        self._check_owners(game)
         return game
+
+    def _check_owners(self, game: Game) -> None:
+        """Raise UserError if a player has no parameters, or a parameter no player; several may share one."""
+        names = [name for name, _ in game.named_parameters()]
+        moved: set[str] = set()
+        for player in game.players:
+            mine = set(player.owned(names))
+            if not mine:
+                raise UserError(
+                    f"model {self.name}: player '{player.name}' has no parameters; its nets are {player.nets}"
+                )
+            moved |= mine
+        if idle := [name for name in names if name not in moved]:
+            raise UserError(f"model {self.name}: every parameter must belong to a player, but {idle[0]} does not")
 
 
 def _plain(player: Player) -> Settings:

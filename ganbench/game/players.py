@@ -1,116 +1,15 @@
-"""Players, their optimisers and the schedules of these: frozen records, no torch."""
+"""Players: whose networks move, by which optimiser and how often."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from ganbench.records import Count, Fraction, NonNegative, Positive, Record
-
-
-@dataclass(frozen=True)
-class Constant(Record):
-    """Keep the learning rate."""
-
-    kind: Literal["constant"] = "constant"
-    "always constant"
-
-    def factor(self, round_: int, rounds: int) -> float:
-        """Return the multiplier of the learning rate at a round, 0 <= round_ < rounds."""
-        return 1.0
-
-
-@dataclass(frozen=True)
-class Decay(Record):
-    """Divide the learning rate by a constant each round, down to a floor. Goodfellow et al. 2014, code."""
-
-    divisor: Positive = 1.000004
-    "divisor per round, >= 1"
-    floor: NonNegative = 0.0
-    "smallest factor"
-    kind: Literal["decay"] = "decay"
-    "always decay"
-
-    def factor(self, round_: int, rounds: int) -> float:
-        """Return the multiplier of the learning rate at a round, 0 <= round_ < rounds."""
-        return max(self.divisor**-round_, self.floor)
-
-
-@dataclass(frozen=True)
-class LinearDecay(Record):
-    """Keep the learning rate up to a share of the rounds, then go linearly to 0. Miyato et al. 2018: start 0."""
-
-    start: Fraction = 0.0
-    "share of the rounds before the decay begins, in [0, 1)"
-    kind: Literal["linear-decay"] = "linear-decay"
-    "always linear-decay"
-
-    def factor(self, round_: int, rounds: int) -> float:
-        """Return the multiplier of the learning rate at a round, 0 <= round_ < rounds."""
-        progress = round_ / rounds
-        return 1.0 if progress < self.start else (1 - progress) / (1 - self.start)
-
-
-Schedule = Annotated[Constant | Decay | LinearDecay, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True)
-class Adam(Record):
-    """Adam. Kingma and Ba 2015."""
-
-    lr: Positive = 2e-4
-    "learning rate"
-    betas: tuple[Fraction, Fraction] = (0.5, 0.999)
-    "decay rates of both moments"
-    schedule: Schedule = Constant()
-    "course of the learning rate"
-    epsilon: Positive = 1e-8
-    "added to the root of the second moment, in units of the gradient; gradients far below it make small steps"
-    kind: Literal["adam"] = "adam"
-    "always adam"
-
-
-@dataclass(frozen=True)
-class RMSprop(Record):
-    """RMSprop. Tieleman and Hinton 2012."""
-
-    lr: Positive = 5e-5
-    "learning rate"
-    alpha: Fraction = 0.99
-    "decay rate of the squared gradient"
-    schedule: Schedule = Constant()
-    "course of the learning rate"
-    kind: Literal["rmsprop"] = "rmsprop"
-    "always rmsprop"
-
-
-@dataclass(frozen=True)
-class SGD(Record):
-    """Stochastic gradient descent whose momentum may rise linearly over the first rounds."""
-
-    lr: Positive = 0.1
-    "learning rate"
-    momentum: Fraction = 0.0
-    "momentum at the start"
-    final_momentum: Fraction = 0.0
-    "momentum once risen; unused while ramp is 0"
-    ramp: int = 0
-    "rounds over which the momentum rises"
-    schedule: Schedule = Constant()
-    "course of the learning rate"
-    kind: Literal["sgd"] = "sgd"
-    "always sgd"
-
-    def momentum_at(self, round_: int) -> float:
-        """Return the momentum at a round."""
-        if not self.ramp:
-            return self.momentum
-        return self.momentum + (self.final_momentum - self.momentum) * min(round_ / self.ramp, 1.0)
-
-
-Optimiser = Annotated[Adam | RMSprop | SGD, Field(discriminator="kind")]
+from ganbench.game.optimisers import Adam, Optimiser
+from ganbench.records import Count, NonNegative, Record
 
 
 @dataclass(frozen=True)
@@ -124,7 +23,7 @@ class Player(Record):
     name: str
     "name, which also names the loss method"
     nets: tuple[str, ...]
-    "attributes of the game that hold the player's networks or parameters"
+    "attributes of the game that hold the player's networks or parameters; other players may move some as well"
     optimiser: Optimiser = Adam()
     "how it descends"
     steps: Count = 1
@@ -145,6 +44,10 @@ class Player(Record):
     "weight of |parameters - their average over all steps so far|^2; Salimans et al. 2016, section 3.3"
     feature_matching: Annotated[float, Field(ge=0, le=1)] = 0.0
     "share of the loss that is the squared distance of mean critic features of real and fake images; ibid., 3.1"
+
+    def owned(self, names: Iterable[str], nets: Sequence[str] = ()) -> list[str]:
+        """Return those names of parameters that belong to the player's networks, or to some of them only."""
+        return [n for n in names if any(n == net or n.startswith(f"{net}.") for net in nets or self.nets)]
 
     def steps_at(self, round_: int) -> int:
         """Return the number of steps in a round, counted from 0."""

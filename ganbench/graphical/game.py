@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ganbench.distributions.noise import Noise, Normal
 from ganbench.game.contract import Config, DataSpec
-from ganbench.game.players import Adam, Player
+from ganbench.game.optimisers import Adam
+from ganbench.game.players import Player
 from ganbench.graphical.graph import Algorithm, Graph, Recognition
 from ganbench.graphical.model import GraphicalModel, Values
 from ganbench.graphical.nodes import Joint

@@ -47,7 +47,7 @@ class Node:
             if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name == "y":
                 raise UserError(
                     f"node '{self.name}': '{name}' cannot be a name; use letters, digits, - and _, and not y,"
-                    " which is the labels' name among the random numbers"
+                    " which is the labels' name in a batch"
                 )
 
     @property

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from functools import wraps
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
 from ganbench import registry
 from ganbench.distributions.known import KnownDistribution
 from ganbench.distributions.moving import Moving
+from ganbench.game.contract import Game
 
+Answer = TypeVar("Answer", bound=Callable[..., Any])
 Split = Literal["train", "validation", "test"]
 
 
@@ -26,10 +30,15 @@ class Features(NamedTuple):
 
 
 class MetricInputs(Protocol):
-    """What a protocol may ask about one finished run; every answer is computed once and kept."""
+    """What a protocol may ask about one finished run: its data, its game, and what extractors make of both.
+
+    A metric that needs more of the game than `fake` asks for it by `call` and `make`, in its own file.
+    """
 
     samples: int
     "number of generated images that the suite asks for"
+    game: Game
+    "the trained game, in eval mode"
 
     def real(self, split: Split, n: int | None = None) -> Tensor:
         """Return the first n images of a split, (n, channels, height, width) float32 in [0, 1], or vectors.
@@ -37,78 +46,70 @@ class MetricInputs(Protocol):
         Of sequences, (n, frames, channels, height, width), these are the first 1,000 at most, here and below.
         """
 
-    def fake(self, n: int | None = None) -> Tensor:
-        """Return the first n generated images (default: `samples`), clamped to [0, 1], or vectors; float32."""
-
-    def features(self, source: Split | Literal["fake"], extractor: str, n: int | None = None) -> Features:
-        """Return what the extractor makes of the first n real or generated images."""
-
-    def channel_logits(self, extractor: str, n: int) -> Tensor:
-        """Return what the extractor says of each channel, as a grey image, of the first n generated images.
-
-        Shape (n, channels, classes), float64. UserError if the extractor has no logits.
-        """
-
-    def extractor_id(self, extractor: str) -> str:
-        """Return the extractor's name and weight hash, e.g. "lenet-mnist-v1@sha256:0a1b2c3d"."""
-
-    def reconstructions(self, split: Split) -> Tensor:
-        """Return the run's reconstruction of every image of a split, same shape and scale as `real`."""
+    def labels(self, split: Split) -> Tensor:
+        """Return the classes of a split, int64 (n,); UserError if it has none."""
 
     @property
     def distribution(self) -> KnownDistribution:
-        """The law behind the data; UserError if nobody knows it."""
-
-    def labels(self, split: Split) -> Tensor:
-        """Return the classes of a split, int64 (n,); UserError if it has none."""
+        """The distribution of the data; UserError if nobody knows it."""
 
     @property
     def view(self) -> Moving | None:
         """How the digits of the data move, None if they do not or nobody knows it."""
 
-    def extracted(self, images: Tensor, extractor: str) -> Features:
+    def fake(self, n: int | None = None) -> Tensor:
+        """Return the first n generated images (default: `samples`), clamped to [0, 1], or vectors; float32."""
+
+    def make(self, ability: str, n: int, *arguments: object, frames: int = 0) -> Tensor:
+        """Return the first n items that an ability makes of noise, scaled as `fake`; drawn anew at every call.
+
+        Args:
+            ability: method of the game, which takes noise and the arguments.
+            n: number of items.
+            arguments: tensors with one row per item, or values that are the same for all.
+            frames: of each item, if they are more than those of the data.
+        """
+
+    def call(self, ability: str, source: Split | Literal["fake"] | Tensor, noise: str = "") -> Any:
+        """Return what an ability says of items, as the game gives it: a tensor or name -> tensor, rows in order.
+
+        A conditional game gets the labels of a split as well, if its method names `y`.
+
+        Args:
+            ability: method of the game, which takes items in the game's scale.
+            source: a split or "fake", `samples` of these, kept for the next who asks; or items in that scale.
+            noise: purpose, which names the seed stream of the noise that is drawn for the ability's second
+                argument, all that training draws; "" draws none.
+        """
+
+    def to_pixels(self, x: Tensor) -> Tensor:
+        """Return what a game gives as images, clamped to [0, 1], or vectors; float32; UserError if not finite."""
+
+    def from_pixels(self, images: Tensor) -> Tensor:
+        """Return images in [0, 1], or vectors, as a game takes them."""
+
+    def features(self, source: Split | Literal["fake"], extractor: str, n: int | None = None) -> Features:
+        """Return what the extractor makes of the first n real or generated images, computed once and kept."""
+
+    def extract(self, images: Tensor, extractor: str) -> Features:
         """Return what the extractor makes of any images in [0, 1]."""
 
-    def predictions(self, split: Split) -> Tensor:
-        """Return the run's prediction of all frames but the first, each from those before it, scaled as `real`."""
+    def extractor_id(self, extractor: str) -> str:
+        """Return the extractor's name and weight hash, e.g. "lenet-mnist-v1@sha256:0a1b2c3d"."""
 
-    def extrapolations(self, n: int, frames: int) -> Tensor:
-        """Return n <= 1000 generated sequences of some length, (n, frames, channels, height, width) in [0, 1]."""
 
-    def class_logits(self, split: Split) -> Tensor:
-        """Return what the run's classifier says of every image of a split, (n, classes)."""
+def once_per_run(function: Answer) -> Answer:
+    """Keep what a function of a run's inputs and further arguments returns, for metrics that share its cost."""
+    known: WeakKeyDictionary[MetricInputs, dict[tuple[object, ...], Any]] = WeakKeyDictionary()
 
-    def cluster_logits(self, split: Split) -> Tensor:
-        """Return the log-probabilities of the run's clusters for every image of a split, (n, K) float64."""
+    @wraps(function)
+    def kept(inputs: MetricInputs, *arguments: object) -> Any:
+        answers = known.setdefault(inputs, {})
+        if arguments not in answers:
+            answers[arguments] = function(inputs, *arguments)
+        return answers[arguments]
 
-    def codes(self, split: Split) -> Tensor:
-        """Return the run's codes of every image of a split, (n, d) float64."""
-
-    def cycle(self) -> tuple[Tensor, Tensor]:
-        """Return the codes of the first `samples` generated images, and these decoded and encoded again.
-
-        Both (n, d) float64.
-        """
-
-    @property
-    def critic_noise(self) -> float:
-        """Level of the noise on all that the run's critics see, 0 if the model has no such setting."""
-
-    def verdicts(self, split: Split) -> dict[str, Tensor]:
-        """Return critic -> (n,) float64: share of its verdicts on a real and a generated item that are right."""
-
-    def conditioned(self, extractor: str) -> tuple[Features, Tensor]:
-        """Return what the extractor makes of images generated for given classes, and these, int64 (n,).
-
-        The classes come in turn and equally often; n is the largest number up to `samples` that allows it.
-        """
-
-    def push_forward(self, cells: int) -> tuple[Tensor, Tensor]:
-        """Return the law of a generator from one random number to one, on a fine grid of its input.
-
-        The values (cells + 1,) at the edges of the cells, and the exact probability of each cell, (cells,), both
-        float64. UserError if the game has other noise or other data.
-        """
+    return cast(Answer, kept)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Score:
     detail: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """A named, versioned protocol.
 
@@ -141,9 +142,9 @@ class Metric:
         summary: one line for `ganbench list metrics`, with unit and source.
         ability: method that a game must have, e.g. "sample" or "reconstruct".
         better: which direction is good.
+        compute: (inputs, extractor name or "") -> score.
         needs_extractor: "no", "features" or "logits".
         unit: "nats", "" and so on.
-        compute: (evidence, extractor name or "") -> score.
     """
 
     name: str
@@ -151,9 +152,9 @@ class Metric:
     summary: str
     ability: str
     better: Literal["higher", "lower"]
-    needs_extractor: Literal["no", "features", "logits"]
-    unit: str
     compute: Callable[[MetricInputs, str], Score]
+    needs_extractor: Literal["no", "features", "logits"] = "no"
+    unit: str = ""
 
 
 def register(metric: Metric) -> Metric:

@@ -75,13 +75,11 @@ def _authenticity(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "authenticity",
-        1,
-        "share of generated images that are no near copies of training images; Alaa et al. 2022",
-        "sample",
-        "higher",
-        "no",
-        "",
-        _authenticity,
+        name="authenticity",
+        version=1,
+        summary="share of generated images that are no near copies of training images; Alaa et al. 2022",
+        ability="sample",
+        better="higher",
+        compute=_authenticity,
     )
 )

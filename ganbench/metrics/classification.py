@@ -31,13 +31,19 @@ def hits(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def _classification_error(inputs: MetricInputs, extractor: str) -> Score:
-    right = hits(inputs.class_logits("test"), inputs.labels("test"))
+    right = hits(inputs.call("classify", "test").double(), inputs.labels("test"))
     return average(1 - right, f"share of {len(right)} test images; the run's own classifier")
 
 
 def _condition_accuracy(inputs: MetricInputs, extractor: str) -> Score:
-    (_, logits), classes = inputs.conditioned(extractor)
-    count = int(classes.max()) + 1
+    if inputs.game.supervision == "unlabelled":
+        raise UserError("the classes of a game that sees no labels are clusters, which no label names")
+    count = inputs.game.data.classes
+    n = inputs.samples - inputs.samples % count
+    if not n:
+        raise UserError(f"expected at least {count} samples, one of each class, got {inputs.samples}")
+    classes = torch.arange(n) % count  # in turn and equally often
+    logits = inputs.extract(inputs.make("condition", n, classes), extractor).logits
     if logits is None:
         raise UserError(
             f"extractor '{extractor}' gives no class logits, which condition-accuracy needs; use a classifier"
@@ -51,55 +57,50 @@ def _condition_accuracy(inputs: MetricInputs, extractor: str) -> Score:
         f"share of {len(classes)} generated images, {len(classes) // count} of each of {count} classes;"
         f" {inputs.extractor_id(extractor)}"
     )
-    return average(hits(logits, classes), protocol)
+    return average(hits(logits, classes.to(logits.device)), protocol)
 
 
 register(
     Metric(
-        "classification-error",
-        1,
-        "share of test images that the model's classifier gets wrong; Salimans et al. 2016",
-        "classify",
-        "lower",
-        "no",
-        "",
-        _classification_error,
+        name="classification-error",
+        version=1,
+        summary="share of test images that the model's classifier gets wrong; Salimans et al. 2016",
+        ability="classify",
+        better="lower",
+        compute=_classification_error,
     )
 )
 register(
     Metric(
-        "condition-accuracy",
-        1,
-        "share of generated images that a classifier puts into the class asked for",
-        "condition",
-        "higher",
-        "logits",
-        "",
-        _condition_accuracy,
+        name="condition-accuracy",
+        version=1,
+        summary="share of generated images that a classifier puts into the class asked for",
+        ability="condition",
+        better="higher",
+        needs_extractor="logits",
+        compute=_condition_accuracy,
     )
 )
 
 
 def _critic_accuracy(inputs: MetricInputs, extractor: str) -> Score:
-    verdicts = inputs.verdicts("test")
+    verdicts = inputs.call("discriminate", "test", noise="judge")
     mean = torch.stack(list(verdicts.values())).mean(0)
     each = ", ".join(f"{critic} {float(right.mean()):.3f}" for critic, right in verdicts.items())
+    level = getattr(inputs.game.config, "critic_noise", 0.0)
     protocol = (
-        f"{len(mean)} test and as many generated items; mean over critics;"
-        f" noise of {inputs.critic_noise:g} on what they see"
+        f"{len(mean)} test and as many generated items; mean over critics; noise of {level:g} on what they see"
     )
     return average(mean, protocol, each)
 
 
 register(
     Metric(
-        "critic-accuracy",
-        1,
-        "share of right verdicts of a graph's critics, each in `detail`: to watch training, no quality",
-        "discriminate",
-        "lower",
-        "no",
-        "",
-        _critic_accuracy,
+        name="critic-accuracy",
+        version=1,
+        summary="share of right verdicts of a graph's critics, each in `detail`: to watch training, no quality",
+        ability="discriminate",
+        better="lower",
+        compute=_critic_accuracy,
     )
 )

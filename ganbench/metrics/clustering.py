@@ -138,7 +138,7 @@ class _Clustered(NamedTuple):
 
 
 def _clustered(inputs: MetricInputs, split: Split) -> _Clustered:
-    log_probabilities, labels = inputs.cluster_logits(split).cpu(), inputs.labels(split).cpu()
+    log_probabilities, labels = inputs.call("cluster", split).double().cpu(), inputs.labels(split).cpu()
     clusters = assigned(log_probabilities)
     table = contingency(clusters, labels, log_probabilities.shape[1], 1 + int(labels.max()))
     return _Clustered(log_probabilities, clusters, labels, table)
@@ -171,7 +171,7 @@ def _likeness(inputs: MetricInputs, extractor: str, function: str, text: str) ->
 
 
 def _nonempty(inputs: MetricInputs, extractor: str) -> Score:
-    log_probabilities = inputs.cluster_logits("test")
+    log_probabilities = inputs.call("cluster", "test").double()
     found, count = len(assigned(log_probabilities).unique()), log_probabilities.shape[1]
     protocol = f"K={count}; clusters with any of {len(log_probabilities)} test images"
     return Score(float(found), torch.nan, len(log_probabilities), protocol)
@@ -223,4 +223,13 @@ for _name, _summary, _compute in (
     ),
     ("nonempty-clusters", "clusters that hold any test image", _nonempty),
 ):
-    register(Metric(_name, 1, _summary, "cluster", "higher", "no", "", _compute))
+    register(
+        Metric(
+            name=_name,
+            version=1,
+            summary=_summary,
+            ability="cluster",
+            better="higher",
+            compute=_compute,
+        )
+    )

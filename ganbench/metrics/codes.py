@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Metric, MetricInputs, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, Split, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.numerics.blocks import BLOCK
 from ganbench.metrics.numerics.checks import matrix, pair
@@ -54,8 +54,13 @@ def nearest(queries: Tensor, references: Tensor, block: int = BLOCK) -> Tensor:
     return index.gather(0, panel)[0]
 
 
+def codes_of(inputs: MetricInputs, split: Split) -> Tensor:
+    """Return the codes of every item of a split, (n, d) float64."""
+    return inputs.call("encode", split).double()
+
+
 def _knn_accuracy(inputs: MetricInputs, extractor: str) -> Score:
-    references, queries = inputs.codes("train"), inputs.codes("test")
+    references, queries = codes_of(inputs, "train"), codes_of(inputs, "test")
     labels = inputs.labels("train")[nearest(queries, references)]
     protocol = (
         f"share of {len(queries)} test images; nearest of {len(references)} training images, Euclidean; float64"
@@ -101,8 +106,9 @@ def probe(splits: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
 
 
 def _probe_accuracy(inputs: MetricInputs, extractor: str) -> Score:
-    splits = [(inputs.codes(split)[:PROBED], inputs.labels(split)[:PROBED]) for split in ("train", "validation")]
-    hits, strength = probe([*splits, (inputs.codes("test"), inputs.labels("test"))])
+    parts: tuple[Split, ...] = ("train", "validation")
+    splits = [(codes_of(inputs, split)[:PROBED], inputs.labels(split)[:PROBED]) for split in parts]
+    hits, strength = probe([*splits, (codes_of(inputs, "test"), inputs.labels("test"))])
     (codes, _), (held, _) = splits
     protocol = (
         f"share of {len(hits)} test images; logistic regression on the first {len(codes)} training images,"
@@ -140,8 +146,11 @@ def cycle_errors(codes: Tensor, again: Tensor) -> tuple[Tensor, int]:
 
 
 def _latent_cycle_error(inputs: MetricInputs, extractor: str) -> Score:
-    codes, again = inputs.cycle()
-    errors, counted = cycle_errors(codes, again)
+    if not callable(getattr(inputs.game, "encode", None)):
+        raise UserError("the game has no encode")
+    codes = inputs.call("encode", "fake")
+    again = inputs.call("encode", inputs.call("decode", codes))
+    errors, counted = cycle_errors(codes.double(), again.double())
     protocol = (
         f"codes of {len(codes)} generated images, decoded and encoded; squared error / variance of each dimension,"
         " mean over dimensions; float64"
@@ -151,37 +160,31 @@ def _latent_cycle_error(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "knn-accuracy",
-        1,
-        "share of test images whose nearest training code has their class; Donahue et al. 2017",
-        "encode",
-        "higher",
-        "no",
-        "",
-        _knn_accuracy,
+        name="knn-accuracy",
+        version=1,
+        summary="share of test images whose nearest training code has their class; Donahue et al. 2017",
+        ability="encode",
+        better="higher",
+        compute=_knn_accuracy,
     )
 )
 register(
     Metric(
-        "probe-accuracy",
-        1,
-        "share of test images that logistic regression on the codes gets right; Donahue et al. 2017",
-        "encode",
-        "higher",
-        "no",
-        "",
-        _probe_accuracy,
+        name="probe-accuracy",
+        version=1,
+        summary="share of test images that logistic regression on the codes gets right; Donahue et al. 2017",
+        ability="encode",
+        better="higher",
+        compute=_probe_accuracy,
     )
 )
 register(
     Metric(
-        "latent-cycle-error",
-        1,
-        "squared error of codes of generated images after decode and encode / their variance; 1 = mean code",
-        "decode",
-        "lower",
-        "no",
-        "",
-        _latent_cycle_error,
+        name="latent-cycle-error",
+        version=1,
+        summary="squared error of generated images' codes after decode and encode / variance; 1 = mean code",
+        ability="decode",
+        better="lower",
+        compute=_latent_cycle_error,
     )
 )

@@ -167,13 +167,12 @@ def _fid(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "fid",
-        1,
-        "Frechet distance of features, biased upwards at small n; Heusel et al. 2017",
-        "sample",
-        "lower",
-        "features",
-        "",
-        _fid,
+        name="fid",
+        version=1,
+        summary="Frechet distance of features, biased upwards at small n; Heusel et al. 2017",
+        ability="sample",
+        better="lower",
+        needs_extractor="features",
+        compute=_fid,
     )
 )

@@ -64,13 +64,12 @@ def _inception_score(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "inception-score",
-        1,
-        "exp of the mean KL(p(y|x) || p(y)), 10 splits; Salimans et al. 2016",
-        "sample",
-        "higher",
-        "logits",
-        "",
-        _inception_score,
+        name="inception-score",
+        version=1,
+        summary="exp of the mean KL(p(y|x) || p(y)), 10 splits; Salimans et al. 2016",
+        ability="sample",
+        better="higher",
+        needs_extractor="logits",
+        compute=_inception_score,
     )
 )

@@ -133,13 +133,12 @@ def _kid(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "kid",
-        1,
-        "unbiased MMD^2 of features, cubic kernel; Binkowski et al. 2018",
-        "sample",
-        "lower",
-        "features",
-        "",
-        _kid,
+        name="kid",
+        version=1,
+        summary="unbiased MMD^2 of features, cubic kernel; Binkowski et al. 2018",
+        ability="sample",
+        better="lower",
+        needs_extractor="features",
+        compute=_kid,
     )
 )

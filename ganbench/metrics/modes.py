@@ -81,37 +81,32 @@ def _mode_kl(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "modes-captured",
-        1,
-        "modes nearest to at least one high-quality sample; Srivastava et al. 2017",
-        "sample",
-        "higher",
-        "no",
-        "",
-        _modes_captured,
+        name="modes-captured",
+        version=1,
+        summary="modes nearest to at least one high-quality sample; Srivastava et al. 2017",
+        ability="sample",
+        better="higher",
+        compute=_modes_captured,
     )
 )
 register(
     Metric(
-        "high-quality",
-        1,
-        "share of samples within 3 deviations of a mode; Srivastava et al. 2017",
-        "sample",
-        "higher",
-        "no",
-        "",
-        _high_quality,
+        name="high-quality",
+        version=1,
+        summary="share of samples within 3 deviations of a mode; Srivastava et al. 2017",
+        ability="sample",
+        better="higher",
+        compute=_high_quality,
     )
 )
 register(
     Metric(
-        "mode-kl",
-        1,
-        "KL(high-quality samples over modes || law), nats; Lin et al. 2018 (PacGAN)",
-        "sample",
-        "lower",
-        "no",
-        "nats",
-        _mode_kl,
+        name="mode-kl",
+        version=1,
+        summary="KL(high-quality samples over modes || law), nats; Lin et al. 2018 (PacGAN)",
+        ability="sample",
+        better="lower",
+        unit="nats",
+        compute=_mode_kl,
     )
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganbench.distributions.moving import Moving
 from ganbench.errors import UserError
-from ganbench.metrics import Metric, MetricInputs, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, once_per_run, register
 from ganbench.metrics.numerics.averages import average
 from ganbench.metrics.video import content, located
 
@@ -61,6 +61,12 @@ def visible(brightness: Tensor, whole: Tensor, least: float) -> Tensor:
     return (brightness >= bound).double().mean(1)
 
 
+@once_per_run
+def extrapolated(inputs: MetricInputs, n: int, frames: int) -> Tensor:
+    """Return n generated sequences of some length, (n, frames, channels, height, width) in [0, 1]."""
+    return inputs.make("extrapolate", n, frames, frames=frames)
+
+
 def _moving(inputs: MetricInputs) -> Moving:
     if inputs.view is None:
         raise UserError("nobody knows how these data move; take a dataset that does, e.g. moving-digits")
@@ -84,7 +90,7 @@ def _motion(inputs: MetricInputs, extractor: str) -> Score:
 
 def _extrapolation(inputs: MetricInputs, extractor: str) -> Score:
     view = _moving(inputs)
-    errors = motion_errors(located(inputs.extrapolations(LONG_SEQUENCES, LONG), view), view)
+    errors = motion_errors(located(extrapolated(inputs, LONG_SEQUENCES, LONG), view), view)
     protocol = f"{len(errors)} sequences extrapolated to {LONG} frames; {_law(view)}"
     first, last = (float(part.mean()) for part in (errors[:, :50], errors[:, -50:]))
     return average(errors.mean(1), protocol, f"first 50 runs {first:.3g}, last 50 runs {last:.3g} pixels")
@@ -92,7 +98,7 @@ def _extrapolation(inputs: MetricInputs, extractor: str) -> Score:
 
 def _visible(inputs: MetricInputs, extractor: str) -> Score:
     _moving(inputs)
-    sequences = inputs.extrapolations(LONG_SEQUENCES, LONG)
+    sequences = extrapolated(inputs, LONG_SEQUENCES, LONG)
     frames, made = content(inputs, sequences)
     real, _ = content(inputs, inputs.real("test")[:, :1])
     brightness = frames.double().sum((1, 2, 3)).unflatten(0, sequences.shape[:2])
@@ -107,37 +113,33 @@ def _visible(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "motion-error",
-        1,
-        "pixels between four frames and any that the law of motion allows; real ones: 0.4",
-        "sample",
-        "lower",
-        "no",
-        "pixels",
-        _motion,
+        name="motion-error",
+        version=1,
+        summary="pixels between four frames and any that the law of motion allows; real ones: 0.4",
+        ability="sample",
+        better="lower",
+        unit="pixels",
+        compute=_motion,
     )
 )
 register(
     Metric(
-        "extrapolation-error",
-        1,
-        f"motion error of sequences of {LONG} frames",
-        "extrapolate",
-        "lower",
-        "no",
-        "pixels",
-        _extrapolation,
+        name="extrapolation-error",
+        version=1,
+        summary=f"motion error of sequences of {LONG} frames",
+        ability="extrapolate",
+        better="lower",
+        unit="pixels",
+        compute=_extrapolation,
     )
 )
 register(
     Metric(
-        "extrapolation-visible",
-        1,
-        f"share of {LONG} frames in which a bright digit holds half of all light",
-        "extrapolate",
-        "higher",
-        "no",
-        "",
-        _visible,
+        name="extrapolation-visible",
+        version=1,
+        summary=f"share of {LONG} frames in which a bright digit holds half of all light",
+        ability="extrapolate",
+        better="higher",
+        compute=_visible,
     )
 )

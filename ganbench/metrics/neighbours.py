@@ -111,5 +111,13 @@ for _field, _summary in (
     ("coverage", "share of real images whose k=5 ball holds a generated image; Naeem et al. 2020"),
 ):
     register(
-        Metric(_field, 1, _summary, "sample", "higher", "features", "", functools.partial(_compute, field=_field))
+        Metric(
+            name=_field,
+            version=1,
+            summary=_summary,
+            ability="sample",
+            better="higher",
+            needs_extractor="features",
+            compute=functools.partial(_compute, field=_field),
+        )
     )

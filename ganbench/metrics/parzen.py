@@ -167,4 +167,14 @@ for _name, _summary, _compute in (
         partial(_on_validation, grid=fine_grid()),
     ),
 ):
-    register(Metric(_name, 1, _summary, "sample", "higher", "no", "nats", _compute))
+    register(
+        Metric(
+            name=_name,
+            version=1,
+            summary=_summary,
+            ability="sample",
+            better="higher",
+            unit="nats",
+            compute=_compute,
+        )
+    )

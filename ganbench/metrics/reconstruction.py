@@ -34,20 +34,18 @@ def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
 
 def _reconstruction_mse(inputs: MetricInputs, extractor: str) -> Score:
     images = pixels("test images", inputs.real("test"))
-    made = pixels("reconstructions", inputs.reconstructions("test"))
+    made = pixels("reconstructions", inputs.to_pixels(inputs.call("reconstruct", "test")))
     protocol = f"mean over {len(images)} test images and {images.shape[1]} pixels in [0, 1]; float64"
     return average(squared_errors(images, made), protocol)
 
 
 register(
     Metric(
-        "reconstruction-mse",
-        1,
-        "mean squared reconstruction error per pixel on [0, 1]; Li et al. 2018",
-        "reconstruct",
-        "lower",
-        "no",
-        "",
-        _reconstruction_mse,
+        name="reconstruction-mse",
+        version=1,
+        summary="mean squared reconstruction error per pixel on [0, 1]; Li et al. 2018",
+        ability="reconstruct",
+        better="lower",
+        compute=_reconstruction_mse,
     )
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganbench.errors import UserError
-from ganbench.metrics import Metric, MetricInputs, Score, register
+from ganbench.metrics import Metric, MetricInputs, Score, once_per_run, register
 from ganbench.metrics.modes import divergence
 
 MODES = 1000
@@ -32,8 +32,21 @@ def histogram(logits: Tensor) -> Tensor:
     return (100 * digits[:, 0] + 10 * digits[:, 1] + digits[:, 2]).bincount(minlength=MODES)
 
 
+@once_per_run
+def channel_logits(inputs: MetricInputs, extractor: str, n: int) -> Tensor:
+    """Return what the extractor says of each channel, as a grey image, of the first n generated images.
+
+    Shape (n, channels, classes), float64. UserError if the extractor has no logits.
+    """
+    images = inputs.fake(n)
+    logits = inputs.extract(images.flatten(0, 1)[:, None], extractor).logits
+    if logits is None:
+        raise UserError(f"extractor {extractor} has no logits; take a classifier, e.g. lenet-mnist-v1")
+    return logits.unflatten(0, (n, -1))
+
+
 def _measure(inputs: MetricInputs, extractor: str, samples: int, kind: str) -> Score:
-    counts = histogram(inputs.channel_logits(extractor, samples))
+    counts = histogram(channel_logits(inputs, extractor, samples))
     detail = f"{int((counts >= HITS).sum())} modes with at least {HITS} hits"
     uniform = torch.full_like(counts, 1 / MODES, dtype=torch.float64)
     value = divergence(counts, uniform) if kind == "kl" else float((counts > 0).sum())
@@ -50,25 +63,24 @@ for _end, _samples, _source in (
 ):
     register(
         Metric(
-            f"stacked-modes{_end}",
-            1,
-            f"triples of digits seen in {_samples:,} images, of 1000; {_source}",
-            "sample",
-            "higher",
-            "logits",
-            "",
-            partial(_measure, samples=_samples, kind="modes"),
+            name=f"stacked-modes{_end}",
+            version=1,
+            summary=f"triples of digits seen in {_samples:,} images, of 1000; {_source}",
+            ability="sample",
+            better="higher",
+            needs_extractor="logits",
+            compute=partial(_measure, samples=_samples, kind="modes"),
         )
     )
     register(
         Metric(
-            f"stacked-kl{_end}",
-            1,
-            f"KL(triples seen in {_samples:,} images || uniform), nats; {_source}",
-            "sample",
-            "lower",
-            "logits",
-            "nats",
-            partial(_measure, samples=_samples, kind="kl"),
+            name=f"stacked-kl{_end}",
+            version=1,
+            summary=f"KL(triples seen in {_samples:,} images || uniform), nats; {_source}",
+            ability="sample",
+            better="lower",
+            needs_extractor="logits",
+            unit="nats",
+            compute=partial(_measure, samples=_samples, kind="kl"),
         )
     )

@@ -143,61 +143,52 @@ def _w1_p(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "log-density",
-        1,
-        "mean true log density of generated samples, nats; highest when all sit on one peak",
-        "sample",
-        "higher",
-        "no",
-        "nats",
-        _log_density,
+        name="log-density",
+        version=1,
+        summary="mean true log density of generated samples, nats; highest when all sit on one peak",
+        ability="sample",
+        better="higher",
+        unit="nats",
+        compute=_log_density,
     )
 )
 register(
     Metric(
-        "mmd",
-        1,
-        "unbiased MMD^2 of samples, Gaussian kernel, median bandwidth; Gretton et al. 2012",
-        "sample",
-        "lower",
-        "no",
-        "",
-        partial(_mmd, test=False),
+        name="mmd",
+        version=1,
+        summary="unbiased MMD^2 of samples, Gaussian kernel, median bandwidth; Gretton et al. 2012",
+        ability="sample",
+        better="lower",
+        compute=partial(_mmd, test=False),
     )
 )
 register(
     Metric(
-        "mmd-p",
-        1,
-        "p-value of the permutation test of `mmd`, 500 permutations; Gretton et al. 2012",
-        "sample",
-        "higher",
-        "no",
-        "",
-        partial(_mmd, test=True),
+        name="mmd-p",
+        version=1,
+        summary="p-value of the permutation test of `mmd`, 500 permutations; Gretton et al. 2012",
+        ability="sample",
+        better="higher",
+        compute=partial(_mmd, test=True),
     )
 )
 register(
     Metric(
-        "w1",
-        1,
-        "Wasserstein-1 distance of 500 to 500 samples by the cheapest matching; Villani 2009",
-        "sample",
-        "lower",
-        "no",
-        "",
-        _w1,
+        name="w1",
+        version=1,
+        summary="Wasserstein-1 distance of 500 to 500 samples by the cheapest matching; Villani 2009",
+        ability="sample",
+        better="lower",
+        compute=_w1,
     )
 )
 register(
     Metric(
-        "w1-p",
-        1,
-        "p-value of the permutation test of `w1` with 250 to 250 samples; Phipson and Smyth 2010",
-        "sample",
-        "higher",
-        "no",
-        "",
-        _w1_p,
+        name="w1-p",
+        version=1,
+        summary="p-value of the permutation test of `w1` with 250 to 250 samples; Phipson and Smyth 2010",
+        ability="sample",
+        better="higher",
+        compute=_w1_p,
     )
 )

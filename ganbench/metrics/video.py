@@ -91,7 +91,7 @@ def _frame_fid(inputs: MetricInputs, extractor: str) -> Score:
     length = as_sequences(inputs.real("test", 1)).shape[1]
     chosen = torch.linspace(0, length - 1, min(FRAMES, length)).round().long().tolist()
     (real, made), (fake, _) = (content(inputs, x[:, chosen]) for x in (inputs.real("test"), inputs.fake()))
-    features = [inputs.extracted(frames, extractor).features for frames in (real, fake)]
+    features = [inputs.extract(frames, extractor).features for frames in (real, fake)]
     what = f"frames, {len(chosen)} evenly spaced ones of each sequence, {made}"
     return frechet.score(features[0], features[1], inputs.extractor_id(extractor), what)
 
@@ -99,7 +99,7 @@ def _frame_fid(inputs: MetricInputs, extractor: str) -> Score:
 def _identity(inputs: MetricInputs, extractor: str) -> Score:
     sequences = inputs.fake()
     frames, made = content(inputs, sequences)
-    logits = inputs.extracted(frames, extractor).logits
+    logits = inputs.extract(frames, extractor).logits
     if logits is None:
         raise UserError(f"extractor {extractor} has no logits; take a classifier, e.g. lenet-mnist-v1")
     protocol = (
@@ -110,7 +110,7 @@ def _identity(inputs: MetricInputs, extractor: str) -> Score:
 
 def _prediction(inputs: MetricInputs, extractor: str) -> Score:
     real = as_sequences(inputs.real("test"))[:, 1:]
-    made = inputs.predictions("test")
+    made = inputs.to_pixels(inputs.call("predict", "test"))
     if made.shape != real.shape:
         raise UserError(f"expected predictions of shape {tuple(real.shape)}, got {tuple(made.shape)}")
     errors = squared_errors(pixels("test frames", real), pixels("predictions", made))
@@ -119,37 +119,33 @@ def _prediction(inputs: MetricInputs, extractor: str) -> Score:
 
 register(
     Metric(
-        "frame-fid",
-        1,
-        "Frechet distance of the digits in single frames; Heusel et al. 2017",
-        "sample",
-        "lower",
-        "features",
-        "",
-        _frame_fid,
+        name="frame-fid",
+        version=1,
+        summary="Frechet distance of the digits in single frames; Heusel et al. 2017",
+        ability="sample",
+        better="lower",
+        needs_extractor="features",
+        compute=_frame_fid,
     )
 )
 register(
     Metric(
-        "identity-consistency",
-        1,
-        "share of frames whose digit has the class of the first; black frames or noise may, too",
-        "sample",
-        "higher",
-        "logits",
-        "",
-        _identity,
+        name="identity-consistency",
+        version=1,
+        summary="share of frames whose digit has the class of the first; black frames or noise may, too",
+        ability="sample",
+        better="higher",
+        needs_extractor="logits",
+        compute=_identity,
     )
 )
 register(
     Metric(
-        "prediction-mse",
-        1,
-        "mean squared error per pixel on [0, 1] of the next frame",
-        "predict",
-        "lower",
-        "no",
-        "",
-        _prediction,
+        name="prediction-mse",
+        version=1,
+        summary="mean squared error per pixel on [0, 1] of the next frame",
+        ability="predict",
+        better="lower",
+        compute=_prediction,
     )
 )

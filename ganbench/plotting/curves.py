@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from ganbench import registry
 from ganbench.errors import UserError
+from ganbench.evaluation.grid import png
 from ganbench.evaluation.inputs import RunInputs
 from ganbench.evaluation.measure import find
 from ganbench.evaluation.real import RealData
@@ -62,6 +62,4 @@ def draw_curves(runs: Sequence[tuple[Path, RunSpec, RealData]], name: str, path:
     datasets = sorted({spec.dataset for _, spec, _ in runs})
     axes.set(xlabel="round", ylabel=name, title=f"{', '.join(datasets)}: mean, lowest and highest of the seeds")
     axes.legend(fontsize=8)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=80)
-    write_whole(path, out.getvalue())
+    write_whole(path, png(figure))

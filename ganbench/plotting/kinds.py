@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
-from ganbench import datasets
 from ganbench.errors import UserError
 from ganbench.evaluation.grid import png
 from ganbench.evaluation.inputs import RunInputs
-from ganbench.evaluation.real import RealData
+from ganbench.evaluation.real import real_data
 from ganbench.plotting import panels
 from ganbench.plotting.canvas import Panel, gif, sheet
 from ganbench.records import write_whole
@@ -19,12 +17,6 @@ from ganbench.runs.folder import Status, restore
 from ganbench.suites.spec import read_spec
 
 Drawing = Callable[[RunInputs], list[Panel]]
-
-
-@lru_cache(maxsize=4)
-def real_data(name: str, root: str | None = None, download: bool = True) -> RealData:
-    """Return a dataset ready to be compared with, loaded once."""
-    return RealData(datasets.load(name, root, download))
 
 
 def read_run(folder: Path, data_root: str | None = None, download: bool = True) -> RunInputs:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ganbench.distributions.noise import Noise, Normal, Uniform, draw
-from ganbench.errors import UserError
 from ganbench.evaluation.grid import FRAME
 from ganbench.evaluation.inputs import RunInputs
 from ganbench.metrics.clustering import assigned, log_odds
+from ganbench.metrics.codes import codes_of
+from ganbench.metrics.motion import extrapolated
 from ganbench.plotting.canvas import Panel
 from ganbench.records import seed_stream
 
@@ -41,14 +42,7 @@ def made(run: RunInputs, method: str, *inputs: object, n: int = 0) -> Tensor:
     asks = n and run.game.supervision == "conditional" and "y" in inspect.signature(call).parameters
     with torch.no_grad():
         images = call(*inputs, *([run.labels("test")[:n]] if asks else []))
-    if not images.isfinite().all():
-        raise UserError(f"{run.spec.model} cannot be drawn: it makes NaN or infinite pixels")
-    return ((images + 1) / 2).clamp(0, 1).float()
-
-
-def _codes(run: RunInputs, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        return run.game.encode(images * 2 - 1)  # type: ignore[operator]
+    return run.to_pixels(images)
 
 
 def _filled(images: Tensor, n: int) -> Tensor:
@@ -59,9 +53,8 @@ def _filled(images: Tensor, n: int) -> Tensor:
 
 def clusters(run: RunInputs) -> list[Panel]:
     """Return of each cluster the surest test image and generated images, by the model's own `cluster`."""
-    real, known, fake = run.real("test"), run.cluster_logits("test"), run.fake(1000)
-    with torch.no_grad():
-        found = assigned(run.game.cluster(fake * 2 - 1))  # type: ignore[operator]
+    real, known, fake = run.real("test"), run.call("cluster", "test").double(), run.fake(1000)
+    found = assigned(run.call("cluster", run.from_pixels(fake)))
     nearest, odds = assigned(known), log_odds(known)
     rows = []
     for k in range(known.shape[1]):
@@ -83,7 +76,7 @@ def reconstructions(run: RunInputs) -> list[Panel]:
     sequences = len(run.game.data.shape) == 4
     n = ROWS // 2 if sequences else ROWS * COLUMNS // 2
     real = run.real("test", n)
-    again = made(run, "reconstruct", real * 2 - 1, n=len(real))
+    again = made(run, "reconstruct", run.from_pixels(real), n=len(real))
     if sequences:
         return _rows("reconstructions", (real, again), ("test", "made"))
     pairs = torch.stack([_filled(real, n), _filled(again, n)], 1).reshape(ROWS, COLUMNS, *real.shape[1:])
@@ -110,7 +103,7 @@ def interpolations(run: RunInputs) -> list[Panel]:
     """Return what lies between the codes of two test images: on an arc where codes are normal, else straight."""
     n = min(ROWS, len(run.real("test")) // 2)
     images = run.real("test", 2 * n)
-    a, b = _codes(run, images).split(n)
+    a, b = run.call("encode", run.from_pixels(images)).split(n)
     laws = sampling_laws(run).values()
     normal = all(isinstance(law, Normal) for law in laws) and a.shape[1:] in [law.shape for law in laws]
     share = torch.linspace(0, 1, COLUMNS - 1, device=a.device)
@@ -171,7 +164,7 @@ def no_traversal(run: RunInputs) -> str:
 
 def arithmetic(run: RunInputs) -> list[Panel]:
     """Return the images of mean codes of classes of validation images: a - b + c, and of each of the three."""
-    codes, labels = run.codes("validation"), run.labels("validation")
+    codes, labels = codes_of(run, "validation"), run.labels("validation")
     classes = labels.unique()[:COLUMNS]
     means = torch.stack([codes[labels == y].mean(0) for y in classes])
     a, b, c = (means.roll(-shift, 0) for shift in range(3))
@@ -196,19 +189,19 @@ def analogy(run: RunInputs) -> list[Panel]:
     """Return generated sequences, test sequences, and such with the content of those, the motion of these."""
     real = run.real("test", ROWS // 2)
     given = noise(run, len(real))
-    moved = made(run, "transfer", real * 2 - 1, given, n=len(real))
+    moved = made(run, "transfer", run.from_pixels(real), given, n=len(real))
     return _rows("motion analogy", (made(run, "sample", given), real, moved), ("content", "motion", "both"))
 
 
 def extrapolation(run: RunInputs) -> list[Panel]:
     """Return stretches of long generated sequences."""
     times = [t for first, last in SPANS for t in range(first, last + 1)]
-    tiles = run.extrapolations(ROWS, LENGTH)[:, [t - 1 for t in times]]
+    tiles = extrapolated(run, ROWS, LENGTH)[:, [t - 1 for t in times]]
     return [Panel(tiles, f"{LENGTH} frames", columns=[str(t) for t in times])]
 
 
 def extrapolation_film(run: RunInputs) -> list[Panel]:
     """Return the frames of long generated sequences, side by side."""
-    frames = run.extrapolations(ROWS, LENGTH).unbind(1)
+    frames = extrapolated(run, ROWS, LENGTH).unbind(1)
     words = ((f"frame {t} of {LENGTH}",) for t in range(1, LENGTH + 1))  # which also keep equal frames apart
     return [Panel(frame[None], "sequences", columns=word) for frame, word in zip(frames, words, strict=True)]

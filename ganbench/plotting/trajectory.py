@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganbench import datasets
-from ganbench.datasets import Dataset
 from ganbench.errors import UserError
+from ganbench.evaluation.grid import png
 from ganbench.evaluation.inputs import RunInputs
-from ganbench.evaluation.real import RealData
+from ganbench.evaluation.real import RealData, real_data
 from ganbench.game.contract import Game
 from ganbench.layers.blocks import Network
 from ganbench.records import write_whole
@@ -41,12 +39,12 @@ class Trajectory:
     Args:
         spec: of the run.
         folder: its folder.
-        data: its dataset, with a known law in one or two dimensions.
+        real: its dataset, with a known distribution in one or two dimensions.
     """
 
     spec: RunSpec
     folder: Path
-    data: Dataset
+    real: RealData
 
     @property
     def rounds(self) -> list[int]:
@@ -54,36 +52,32 @@ class Trajectory:
         return [round_ for round_ in snapshot_rounds(self.spec) if snapshot(self.folder, round_).exists()]
 
 
-@lru_cache(maxsize=8)
-def _load(name: str, root: str | None, download: bool) -> Dataset:
-    return datasets.load(name, root, download)
-
-
 def read_trajectory(folder: Path, data_root: str | None = None, download: bool = True) -> Trajectory:
     """Return the course of a run; UserError if its law is unknown, or if it kept no snapshots."""
     spec = read_spec(folder)
     if not spec.snapshots:
         raise UserError(f"'{folder}' kept no snapshots; run a suite whose budget has them, e.g. mixtures")
-    data = _load(spec.dataset, data_root, download)
+    real = real_data(spec.dataset, data_root, download)
+    data = real.data
     if data.distribution is None or data.data_spec.shape not in ((1,), (2,)):
         raise UserError(f"{spec.dataset} cannot be drawn; only data of one or two dimensions with a known law can")
-    return Trajectory(spec, folder, data)
+    return Trajectory(spec, folder, real)
 
 
 def draw_trajectory(course: Trajectory) -> list[Path]:
     """Write training.png, a strip of snapshots, and training.gif, all of them, into the run folder."""
-    png, gif = course.folder / "training.png", course.folder / "training.gif"
-    draw_figure([course], png)
+    strip, film = course.folder / "training.png", course.folder / "training.gif"
+    draw_figure([course], strip)
     frames = []
     for round_ in course.rounds:
         figure = _figure(1, 1)
         _draw(figure.axes[0], course, round_)
         figure.suptitle(f"{course.spec.model}, {course.spec.dataset}", fontsize=9)
-        frames.append(Image.open(io.BytesIO(_png(figure))).convert("P", palette=Image.Palette.ADAPTIVE))
+        frames.append(Image.open(io.BytesIO(png(figure))).convert("P", palette=Image.Palette.ADAPTIVE))
     movie = io.BytesIO()
     frames[0].save(movie, "GIF", save_all=True, append_images=frames[1:], duration=400, loop=0)
-    write_whole(gif, movie.getvalue())
-    return [png, gif]
+    write_whole(film, movie.getvalue())
+    return [strip, film]
 
 
 def draw_figure(courses: Sequence[Trajectory], path: Path) -> None:
@@ -101,7 +95,7 @@ def draw_figure(courses: Sequence[Trajectory], path: Path) -> None:
             _draw(axes, course, course.rounds[place])
             if not column:
                 axes.set_ylabel(f"{course.spec.model}\n{course.spec.dataset}", fontsize=9)
-    write_whole(path, _png(figure))
+    write_whole(path, png(figure))
 
 
 def _by_seed(course: Trajectory) -> int:
@@ -116,19 +110,13 @@ def _figure(rows: int, columns: int) -> Figure:
     return figure
 
 
-def _png(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=80)
-    return out.getvalue()
-
-
 def _draw(axes: Axes, course: Trajectory, round_: int) -> None:
-    game = restore(course.spec, course.data, course.folder, round_)
-    inputs = RunInputs(game, course.spec, RealData(course.data))
+    game = restore(course.spec, course.real.data, course.folder, round_)
+    inputs = RunInputs(game, course.spec, course.real)
     axes.set_title(f"round {round_:,}", fontsize=8)
     axes.tick_params(labelsize=6)
     with torch.no_grad():
-        draw = _draw_density if course.data.data_spec.shape == (1,) else _draw_points
+        draw = _draw_density if game.data.shape == (1,) else _draw_points
         draw(axes, inputs, _critic(game))
 
 
@@ -165,14 +153,14 @@ def _draw_points(axes: Axes, inputs: RunInputs, critic: Callable[[Tensor], Tenso
 
 def _draw_density(axes: Axes, inputs: RunInputs, critic: Callable[[Tensor], Tensor] | None) -> None:
     """Draw the law's density, the generator's by grid masses, and the critic's output beside its optimum."""
-    from ganbench.metrics.densities import bin_masses
+    from ganbench.metrics.densities import bin_masses, push_forward
 
     low, high = (float(q) for q in inputs.distribution.quantile(torch.tensor([0.001, 0.99], dtype=torch.float64)))
     margin = 0.25 * (high - low)
     edges = torch.linspace(low - margin, high + margin, BINS + 1, dtype=torch.float64)
     middles, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
     law = inputs.distribution.cdf(edges).diff() / width
-    values, masses = inputs.push_forward(CELLS)
+    values, masses = push_forward(inputs, CELLS)
     model = bin_masses(values, masses, edges)[0] / width
     axes.fill_between(middles, law, color=REAL, alpha=0.4, linewidth=0)
     axes.plot(middles, model, color=FAKE, linewidth=1)

@@ -6,20 +6,20 @@ Needs pandas and SciPy only, never torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
 from ganbench.errors import UserError, suggest
+from ganbench.reporting.significance import better_and_worse
 from ganbench.runs.scores import CELLS, read_columns
 
 Array = np.ndarray
 LEVEL = 0.95  # of the intervals
-FALSE_DISCOVERIES = 0.05  # share of pairs wrongly told apart
 CAUTIONS = ("edge of the grid", "rank-deficient")  # in the detail of a score whose value is doubtful
 TABLE = ["suite", "version", "budget", "dataset", "supervision"]  # one leaderboard each
 
@@ -70,17 +70,19 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
         reported: published numbers, with the columns of `ganbench.reporting.publish.REPORTED`.
 
     Returns:
-        Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, mean, low, high (95 %
-        t-interval over seeds), sampling_error (mean standard error within a run), measured and seeds (counts),
-        diverged (count), reason, caution (detail of a doubtful value), rank (1 + number of models told apart as
-        better) and worst_rank (number of models less those told apart as worse), both NaN for references and
-        models without a value, published, published_error, gap, comparable, source, note.
+        Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, code_hash ("" if any
+        run is of earlier code or settings), mean, low, high (95 % t-interval over seeds), sampling_error (mean
+        standard error within a run), measured and seeds (counts), diverged (count), reason, caution (detail of a
+        doubtful value), rank (1 + number of significantly better models) and worst_rank (number of models less the
+        significantly worse ones), both NaN for references and models without a value, published, published_error,
+        gap, comparable, source, note.
     """
     rows = rows.assign(protocol=_protocols(rows))
     _check_seeds(rows)
     keys = [*TABLE, "metric", "better", "protocol", "model", "role", "config_hash"]
     rows["line"] = line = rows.groupby(keys, sort=False).ngroup()
     frame = rows.drop_duplicates("line").set_index("line")[keys]
+    frame["code_hash"] = rows.groupby("line")["code_hash"].min()
     measured = rows["status"] == "measured"
     values, count = rows["value"].where(measured), _sum(measured, line)
     mean = _mean(values, line)
@@ -154,79 +156,15 @@ def _check_seeds(rows: pd.DataFrame) -> None:
 
 
 def _ranks(frame: pd.DataFrame, error: Array) -> pd.DataFrame:
-    """Return the best and worst rank that each line can claim, from pairs told apart by Welch's t-test."""
+    """Return the best and worst rank that each line can claim, from the significant differences of its table."""
     out = pd.DataFrame({"rank": math.nan, "worst_rank": math.nan}, index=frame.index)
     ranked = frame[(frame["role"] == "model") & frame["mean"].notna()]
     for _, lines in ranked.groupby([*TABLE, "metric", "protocol"], sort=False):
         sign = 1 if lines["better"].iat[0] == "higher" else -1
-        squares = error[lines.index] ** 2
-        fit = np.isfinite(squares)  # too few or infinite values allow no test
         means, counts = sign * lines["mean"].to_numpy(), lines["measured"].to_numpy()
-        better, worse = _told_apart(means[fit], squares[fit], counts[fit], len(lines) * (len(lines) - 1) // 2)
-        out.loc[lines.index, ["rank", "worst_rank"]] = 1, len(lines)
-        out.loc[lines.index[fit], "rank"] += better
-        out.loc[lines.index[fit], "worst_rank"] -= worse
+        better, worse = better_and_worse(means, error[lines.index] * np.sqrt(counts), counts)
+        out.loc[lines.index, "rank"], out.loc[lines.index, "worst_rank"] = 1 + better, len(lines) - worse
     return out
-
-
-def _told_apart(means: Array, squares: Array, counts: Array, pairs: int) -> tuple[Array, Array]:
-    """Return how many are told apart as better and as worse than each, with false discoveries held at 5 %.
-
-    Args:
-        means: larger is better.
-        squares: squared standard errors of the means.
-        counts: number of values of each mean, at least 2.
-        pairs: number of pairs to correct for.
-    """
-    size = len(means)
-    if size < 2:
-        return np.zeros(size), np.zeros(size)
-    order = np.argsort(-means)  # the first of a pair is the better one
-    means, squares, counts = means[order], squares[order], counts[order]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rows = [(means[k] - means[k + 1 :]) / np.sqrt(squares[k] + squares[k + 1 :]) for k in range(size)]
-    t = np.concatenate(rows)
-    t[np.isnan(t)] = 0  # equal constants
-    ordered = np.sort(t)
-
-    def bound(freedom: int, slack: float) -> tuple[float, int]:
-        """Return which t make discoveries if all have these degrees of freedom, and how many do."""
-
-        def limit(found: int) -> float:
-            return slack * float(special.stdtrit(freedom, 1 - FALSE_DISCOVERIES * found / pairs / 2))
-
-        found = _settle(lambda found: len(t) - int(np.searchsorted(ordered, limit(found), "right")), pairs)
-        return limit(found), found
-
-    # A p-value falls with the degrees of freedom: their bounds decide most pairs, few need a p-value of their own.
-    sure, _ = bound(counts.min() - 1, 1 + 1e-6)
-    possible, most = bound(2 * counts.max() - 2, 1 - 1e-6)
-    apart = t > sure
-    band = np.flatnonzero((t > possible) & ~apart)
-    starts = np.cumsum([0, *range(size - 1, 0, -1)])  # of the rows among all pairs
-    i = np.searchsorted(starts, band, "right") - 1
-    j = band - starts[i] + i + 1
-    (a, b), (m, n) = ((values[i], values[j]) for values in (squares, counts))
-    p = 2 * special.stdtr((a + b) ** 2 / (a**2 / (m - 1) + b**2 / (n - 1)), -t[band])
-    found = _settle(lambda found: int(apart.sum()) + int((p * (pairs / found) < FALSE_DISCOVERIES).sum()), most)
-    apart[band] = p * (pairs / max(found, 1)) < FALSE_DISCOVERIES
-    better, worse = np.zeros(size), np.zeros(size)
-    for k, row in enumerate(np.split(apart, starts[1:])):
-        worse[order[k]] = row.sum()
-        better[order[k + 1 :]] += row
-    return better, worse
-
-
-def _settle(count: Callable[[int], int], found: int) -> int:
-    """Return how many discoveries there are (Benjamini and Hochberg 1995).
-
-    Args:
-        count: number of p-values below the level for so many discoveries; it never falls with them.
-        found: a number that is not too small.
-    """
-    while found and (fewer := count(found)) < found:
-        found = fewer
-    return found
 
 
 def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.DataFrame:

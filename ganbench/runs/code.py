@@ -20,7 +20,7 @@ from ganbench.records import fingerprint
 
 OURS = ("layers", "losses", "graphical", "distributions")  # packages of ganbench whose code makes numbers
 BACKBONES = {"mlp": "MLP", "conv": "Conv"}  # kind in the settings -> class
-SILENT = {"variants", "published", "name"}  # class attributes that make no number
+SILENT = {"variants", "published", "name", "role"}  # class attributes that make no number
 UNSTABLE = {"ctx", "kind", "type_comment", "type_params"}  # parts of syntax trees that differ between Pythons
 
 Place = tuple[str, str]  # module, and name in it
@@ -128,6 +128,8 @@ def _plain(node: Any) -> Any:
         node = ast.ClassDef(**{**vars(node), "body": [p for p in node.body if not isinstance(p, ast.AnnAssign)]})
     if isinstance(node, ast.Constant):
         return ["Constant", repr(node.value)]
+    if isinstance(node, ast.Raise):
+        return ["Raise"]  # its words make no number
     if not isinstance(node, ast.AST):
         return node
     skipped = UNSTABLE | ({"annotation", "returns"} if isinstance(node, ast.arg | ast.FunctionDef) else set())

@@ -83,14 +83,7 @@ def load_plugin_of(folder: Path) -> None:
 def build(spec: RunSpec, data: Dataset) -> Game:
     """Return the game of a run with its initial weights."""
     model: Model = registry.models.get(spec.model)
-    game = model.build(data.data_spec, spec.settings, seed_stream(data.name, spec.model, spec.seed, "init"))
-    owners = [
-        sum(n == net or n.startswith(f"{net}.") for p in game.players for net in p.nets)
-        for n, _ in game.named_parameters()
-    ]
-    if any(count != 1 for count in owners):
-        raise UserError(f"model {spec.model}: every parameter must belong to exactly one player")
-    return game
+    return model.build(data.data_spec, spec.settings, seed_stream(data.name, spec.model, spec.seed, "init"))
 
 
 def write_run(spec: RunSpec, out: Path, weights: Mapping[str, Tensor], log: str, status: Status) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.resources
 import tomllib
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +16,7 @@ from ganbench.errors import UserError, suggest
 from ganbench.records import Count, Record, from_json
 from ganbench.suites.spec import Precision
 
-HERE = Path(__file__).parent
+GROUP = "ganbench.suites"  # entry points; each names a package with .toml files
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]  # part of file names
 
 
@@ -63,20 +66,42 @@ class Suite(Record):
     "model.path = value for models whose defaults do not fit; * means all models that have the setting"
 
 
+def suite_files() -> dict[str, Path]:
+    """Return name -> file of the suites in every package behind the entry-point group, one .toml file each.
+
+    A package that cannot be found is reported and left out. UserError if two packages have a suite of one name.
+    """
+    files: dict[str, Path] = {}
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        try:
+            folder = Path(str(importlib.resources.files(entry.value)))
+        except ImportError as error:
+            warnings.warn(f"suites of '{entry.value}' could not be found: {error}", stacklevel=2)
+            continue
+        for path in sorted(folder.glob("*.toml")):
+            if path.stem in files:
+                raise UserError(f"suite '{path.stem}' comes from two packages; rename '{path}' or remove one")
+            files[path.stem] = path
+    return files
+
+
 def suite_names() -> list[str]:
-    """Return the names of the suites that come with the package, sorted."""
-    return sorted(path.stem for path in HERE.glob("*.toml"))
+    """Return the names of the suites that installed packages bring, sorted."""
+    return sorted(suite_files())
 
 
 def read_suite(name: str) -> Suite:
     """Return a suite by name, or from a path that ends in .toml; UserError if unknown or malformed."""
-    path = Path(name) if name.endswith(".toml") else HERE / f"{name}.toml"
-    if not path.is_file():
-        if name.endswith(".toml"):
-            raise UserError(
-                f"suite file '{name}' does not exist; give a path or one of {', '.join(suite_names())}"
-            )
-        raise suggest("suite", name, suite_names())
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            names = ", ".join(suite_names())
+            raise UserError(f"suite file '{name}' does not exist; give a path or one of {names}")
+    else:
+        known = suite_files()
+        if name not in known:
+            raise suggest("suite", name, sorted(known))
+        path = known[name]
     try:
         return from_json(Suite, tomllib.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # not TOML, not text, not a suite; or a date, which JSON lacks

@@ -36,7 +36,7 @@ def finished(spec: RunSpec, data: Dataset, weights: dict[str, Tensor]) -> dict[s
 
 
 def _shown(game: Game, data: Dataset) -> tuple[Tensor, Tensor | None]:
-    """Return the training set as the game sees it, and its labels if the game's league may see them."""
+    """Return the training set as the game sees it, and its labels if the game may see them."""
     images, labels = scale(data.shown("train"), torch.float32), labels_for(game, data)
     return images, None if labels is None else labels[: len(images)]
 

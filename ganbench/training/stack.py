@@ -14,9 +14,9 @@ from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal, draw
 from ganbench.errors import UserError
 from ganbench.game.contract import Game
-from ganbench.game.players import SGD, Player
+from ganbench.game.players import Player
 from ganbench.records import seed_stream
-from ganbench.training import engines, optimisers
+from ganbench.training import engines
 from ganbench.training.batches import Batches
 from ganbench.training.step import (
     INSTANCE,
@@ -25,13 +25,13 @@ from ganbench.training.step import (
     Tensors,
     TrainStep,
     note_nonfinite,
-    owned,
+    start,
     steps_of_round,
 )
 
 
 def labels_for(game: Game, data: Dataset) -> Tensor | None:
-    """Return the labels of the training set if the game's league may see them; UserError if it has none."""
+    """Return the labels of the training set if the game may see them; UserError if it has none."""
     if game.supervision == "unlabelled":
         return None
     if "train" not in data.labels:
@@ -77,11 +77,7 @@ class Stack:
         stacked, buffers = stack_module_state(list(games))
         parameters = {name: value.detach().requires_grad_() for name, value in stacked.items()}
         moments = {
-            player.name: optimisers.start(
-                player.optimiser,
-                [parameters[n] for n in owned(player, parameters)],
-                history=player.historical_averaging > 0,
-            )
+            player.name: start(player, [parameters[n] for n in player.owned(parameters)])
             for player in self.game.players
         }
         first_nonfinite = torch.full((len(seeds),), -1, dtype=torch.int64, device=self.device)
@@ -126,7 +122,7 @@ class Stack:
             [self.round + 1.0],
             [1 - self.round / self.rounds],
             [rule.lr * rule.schedule.factor(self.round, self.rounds) for rule in rules],
-            [rule.momentum_at(self.round) if isinstance(rule, SGD) else 0.0 for rule in rules],
+            [rule.momentum_at(self.round) for rule in rules],
         )
         for name, tensor, row in zip(Clock._fields, self._clock, values, strict=True):
             for index, value in enumerate(row):

@@ -12,12 +12,11 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from ganbench.errors import UserError
+from ganbench.game import optimisers
 from ganbench.game.contract import Game
 from ganbench.game.players import Player
-from ganbench.training import optimisers
 
 Tensors = dict[str, Tensor]
-STACKED = ("average", "square", "momentum")  # the moments that have an axis of seeds
 INSTANCE = ("instance_real", "instance_fake")  # names of the noise on x and on shared fakes
 
 
@@ -55,14 +54,13 @@ def steps_of_round(players: Sequence[Player], round_: int, simultaneous: bool) -
     return out
 
 
-def owned(player: Player, names: Iterable[str]) -> list[str]:
-    """Return the names of a player's parameters."""
-    return owned_by(player.nets, names)
-
-
-def owned_by(nets: Sequence[str], names: Iterable[str]) -> list[str]:
-    """Return the names of the parameters of some networks."""
-    return [n for n in names if any(n == net or n.startswith(f"{net}.") for net in nets)]
+def start(player: Player, parameters: Sequence[Tensor]) -> optimisers.State:
+    """Return the state of a player's optimiser, and the average of its parameters if they are held to it."""
+    state = player.optimiser.start(parameters)
+    if player.historical_averaging:
+        state["history"] = [parameter.detach().clone() for parameter in parameters]
+        state["seen"] = [torch.ones((), dtype=torch.float32, device=parameters[0].device)]
+    return state
 
 
 def note_nonfinite(first_nonfinite: Tensor, tensors: Iterable[Tensor], round_: Tensor | int) -> None:
@@ -103,7 +101,7 @@ class TrainStep:
         level = self.game.config.instance_noise * clock.left.to(x.dtype)
         if self.game.config.instance_noise:
             x = x + level * batch[INSTANCE[0]]
-        mine = {player.name: owned(player, state.parameters) for player in self.players}
+        mine = {player.name: player.owned(state.parameters) for player in self.players}
         shared: Tensors | None = None
         losses: Tensors = {}
         # Those of a group move at one point.
@@ -122,7 +120,8 @@ class TrainStep:
                 loss = self._loss(player, state, x, seen, mine[player.name], clock)
                 wanted = [state.parameters[name] for name in mine[player.name]]
                 # The graph of what is shared is walked once more by the next player.
-                gradients.append(torch.autograd.grad(loss.sum(), wanted, retain_graph=True))
+                gradient = torch.autograd.grad(loss.sum(), wanted, retain_graph=True)
+                gradients.append(self._pulled(player, state, gradient, wanted))
                 losses[player.name] = loss.detach().to(x.dtype)
             for player, gradient in zip(group, gradients, strict=True):
                 self._update(player, state, gradient, mine[player.name], clock)
@@ -132,7 +131,7 @@ class TrainStep:
     @staticmethod
     def _clip(player: Player, state: State, names: list[str]) -> None:
         if player.clip:  # the released WGAN code clips before each critic step
-            for name in owned_by(player.clip_nets, names) if player.clip_nets else names:
+            for name in player.owned(names, player.clip_nets):
                 state.parameters[name].detach().clamp_(-player.clip, player.clip)
 
     def _precompute(self, state: State, batch: Tensors, moving: list[str]) -> Tensors:
@@ -161,16 +160,16 @@ class TrainStep:
         if not player.unroll:
             return self._call(loss, state, (x, batch), moving)
         others = [other for other in self.game.players if other.name != player.name]
-        # The step counts have no axis of seeds.
-        counts = {other.name: state.moments[other.name].get("count") for other in others}
+        known = {other.name: state.moments[other.name] for other in others}
         moments = {
-            other.name: {key: value for key, value in state.moments[other.name].items() if key in STACKED}
-            for other in others
+            other.name: {key: known[other.name][key] for key in other.optimiser.stacked} for other in others
         }
+        # What is left, such as the step count, has no axis of seeds.
+        common = {n: {key: own[key] for key in own.keys() - moments[n].keys()} for n, own in known.items()}
 
         def unrolled(parameters: Tensors, buffers: Tensors, moments: Any, x: Tensor, batch: Tensors) -> Tensor:
             buffers = {name: buffer.clone() for name, buffer in buffers.items()}
-            ahead = {name: {**own, "count": counts[name]} for name, own in moments.items()}
+            ahead = {name: {**own, **common[name]} for name, own in moments.items()}
             for _ in range(player.unroll):
                 for other in others:
                     step = self._lookahead(other, parameters, buffers, ahead, x, batch, clock)
@@ -190,7 +189,7 @@ class TrainStep:
         clock: Clock,
     ) -> tuple[Tensors, optimisers.State]:
         """Return the parameters of one seed and the moments of a player after a step of it, differentiable."""
-        names = owned(player, parameters)
+        names = player.owned(parameters)
 
         def loss(mine: Tensors) -> Tensor:
             # A norm writes its statistics, which the differentiated function may only do to tensors of its own.
@@ -199,8 +198,7 @@ class TrainStep:
 
         gradients = torch.func.grad(loss)({name: parameters[name] for name in names})
         lr, momentum = self._rates(player, clock)
-        moved, state = optimisers.lookahead(
-            player.optimiser,
+        moved, state = player.optimiser.lookahead(
             [parameters[name] for name in names],
             [gradients[name] for name in names],
             moments[player.name],
@@ -226,19 +224,27 @@ class TrainStep:
         index = [other.name for other in self.game.players].index(player.name)
         return clock.lr[index], clock.momentum[index]
 
+    @staticmethod
+    def _pulled(
+        player: Player, state: State, gradients: tuple[Tensor, ...], parameters: list[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Return the gradients with the pull to the average of the parameters so far, if the player has one."""
+        if not (weight := player.historical_averaging):
+            return gradients
+        history = state.moments[player.name]["history"]
+        pulls = [2 * weight * (p.detach() - mean) for p, mean in zip(parameters, history, strict=True)]
+        return tuple(g + pull for g, pull in zip(gradients, pulls, strict=True))
+
     def _update(
         self, player: Player, state: State, gradients: tuple[Tensor, ...], names: list[str], clock: Clock
     ) -> None:
         parameters, moments = [state.parameters[name] for name in names], state.moments[player.name]
         lr, momentum = self._rates(player, clock)
-        if weight := player.historical_averaging:
-            pulls = [
-                2 * weight * (p.detach() - mean) for p, mean in zip(parameters, moments["history"], strict=True)
-            ]
-            gradients = tuple(g + pull for g, pull in zip(gradients, pulls, strict=True))
-        optimisers.apply(player.optimiser, parameters, gradients, moments, lr, momentum)
+        player.optimiser.step(parameters, gradients, moments, lr, momentum)
         if player.historical_averaging:
-            optimisers.update_history(parameters, moments)
+            moments["seen"][0].add_(1)
+            for parameter, mean in zip(parameters, moments["history"], strict=True):
+                mean.add_((parameter.detach() - mean) / moments["seen"][0])
 
 
 def _each(function: Callable[..., Any], seeds: int) -> Callable[..., Any]:

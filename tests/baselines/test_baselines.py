@@ -13,8 +13,8 @@ from torch.nn.functional import linear
 from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import draw
+from ganbench.game import SGD, Adam, Decay, LinearDecay, RMSprop
 from ganbench.game.contract import Game
-from ganbench.game.players import SGD, Adam, Decay, LinearDecay, RMSprop
 from ganbench.layers.blocks import Spectral
 from ganbench.layers.networks import Conv
 from ganbench.losses.adversarial import gradient_penalty, r1_penalty

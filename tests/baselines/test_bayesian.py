@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ganbench import registry
 from ganbench.distributions.noise import Noise, Normal, draw
 from ganbench.errors import UserError
+from ganbench.game import SGD, Adam, Player
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import SGD, Adam, Player
 from ganbench.losses.adversarial import gaussian_prior, langevin_force
 from ganbench.records import to_json
 from ganbench.training.batches import scale

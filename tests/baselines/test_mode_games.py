@@ -12,8 +12,8 @@ from torch.nn.functional import logsigmoid
 from ganbench import registry
 from ganbench.distributions.noise import draw
 from ganbench.errors import UserError
+from ganbench.game import Adam
 from ganbench.game.contract import DataSpec, Game
-from ganbench.game.players import Adam
 from ganbench.layers.blocks import BatchNorm1d, BatchNorm2d
 
 DENSE = {"kind": "mlp", "generator": [12, 12], "critic": [10, 10]}

@@ -12,11 +12,11 @@ from ganbench import registry
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
 from ganbench.errors import UserError
+from ganbench.game import SGD, Player
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import SGD, Player
 from ganbench.records import NonNegative
 from ganbench.training.stack import Stack
-from ganbench.training.step import TrainStep
+from ganbench.training.step import Clock, TrainStep
 
 DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none"}
 SPLITS = ("train", "validation", "test")
@@ -107,7 +107,7 @@ def test_instance_noise_falls_linearly_on_both_sides(vectors: Dataset) -> None:
     game, names = plain.game, dict(plain.state.parameters)
     game.load_state_dict({n: p[0].detach() for n, p in names.items()})
     for left in (1.0, 0.25, 0.0):
-        clock = torch.tensor([1.0, left, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+        clock = Clock(torch.tensor(1.0), torch.tensor(left).double(), torch.zeros(2), torch.zeros(2))
         noise = z | {"instance_real": real, "instance_fake": fake}
         losses = TrainStep(noisy.game, noisy.game.players)(noisy.state, x, noise, clock)
         with torch.no_grad():
@@ -123,7 +123,7 @@ def test_instance_noise_ends_at_a_round_before_nothing(vectors: Dataset) -> None
     left = []
     for _ in range(10):
         stack.train_round()
-        left.append(round(stack._clock[1].item(), 12))
+        left.append(round(stack._clock.left.item(), 12))
     assert left == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
 
 

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from ganbench import registry
 from ganbench.datasets import Dataset
+from ganbench.game import SGD, Adam, RMSprop
 from ganbench.game.contract import Game
-from ganbench.game.players import SGD, Adam, RMSprop
 from ganbench.losses.adversarial import gan_discriminator, gan_generator_nonsaturating
-from ganbench.training import optimisers
 from ganbench.training.stack import Stack
-from ganbench.training.step import TrainStep
+from ganbench.training.step import Clock, TrainStep
 
 DENSE = {"kind": "mlp", "generator": [7], "critic": [6], "generator_norm": "none", "critic_activation": "tanh"}
 FOREIGN = {"latent": 5, "generator.optimiser": {"kind": "sgd", "lr": 1.0}}  # a step then is minus the gradient
@@ -49,7 +48,8 @@ def gradient(stack: Stack) -> dict[str, Tensor]:
     """Return the generator's gradient on the draw."""
     x, noise = draw(stack)
     before = {n: p.detach().clone() for n, p in stack.state.parameters.items()}
-    clock = torch.tensor([1.0, 1.0, 1e-2, 0.0, 1.0, 0.0], dtype=torch.float64)
+    rates = torch.tensor([1e-2, 1.0], dtype=torch.float64)
+    clock = Clock(torch.tensor(1.0), torch.tensor(1.0), rates, torch.zeros(2))
     TrainStep(stack.game, stack.game.players[1:])(stack.state, x, noise, clock)
     after = stack.state.parameters
     assert all(torch.equal(after[n], before[n]) for n in after if n.startswith("D."))
@@ -133,13 +133,13 @@ def test_a_foreseen_step_is_the_step(rule) -> None:
     generator = torch.Generator().manual_seed(1)
     parameters = [torch.randn(3, 2, generator=generator, dtype=torch.float64)]
     lr, momentum = torch.tensor(0.01, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
-    state, foreseen, ahead = optimisers.start(rule, parameters), list(parameters), None
+    state, foreseen, ahead = rule.start(parameters), list(parameters), None
     real = [p.clone() for p in parameters]
     ahead = {key: [t.clone() for t in tensors] for key, tensors in state.items()}
     for _ in range(4):
         gradients = [torch.randn(3, 2, generator=generator, dtype=torch.float64)]
-        foreseen, ahead = optimisers.foresee(rule, foreseen, gradients, ahead, lr, momentum)
-        optimisers.descend(rule, real, tuple(gradients), state, lr, momentum)
+        foreseen, ahead = rule.lookahead(foreseen, gradients, ahead, lr, momentum)
+        rule.step(real, tuple(gradients), state, lr, momentum)
     assert torch.allclose(real[0], foreseen[0], rtol=1e-10, atol=1e-12)
     assert not torch.allclose(real[0], parameters[0], atol=1e-3)
 
@@ -150,7 +150,7 @@ def test_a_parameter_without_gradient_does_not_spoil_the_future() -> None:
     slope = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
     gradients = [torch.stack([slope * 3, slope + 1])]
     lr = torch.tensor(0.01, dtype=torch.float64)
-    moved, _ = optimisers.foresee(rule, [parameter], gradients, optimisers.start(rule, [parameter]), lr, lr)
+    moved, _ = rule.lookahead([parameter], gradients, rule.start([parameter]), lr, lr)
     (through,) = torch.autograd.grad(moved[0].sum(), slope)
     assert through.isfinite()
 

@@ -235,7 +235,7 @@ def test_what_was_measured_already_is_not_trained(ganbench: Cli, suite: Path, ru
     assert scores(runs) == before
 
 
-def test_engine_and_precision_are_declared(ganbench: Cli, suite: Path, runs: Path) -> None:
+def test_engine_and_precision_are_declared(ganbench: Cli, suite: Path, runs: Path, traced: None) -> None:
     base = ("run", "--suite", suite, "--out", runs, "--device", "cpu", "--models", "vae")
     answer = ganbench(*base, "--engine", "compiled")
     assert answer.code == 0 and answer.out.startswith("nothing to train")  # another engine, the same run
@@ -256,7 +256,9 @@ def test_one_more_seed_trains_only_that_one(ganbench: Cli, suite: Path, runs: Pa
 
 INTERRUPTIBLE = """
 import functools
-from ganbench import cli, execute, train
+from ganbench import cli
+from ganbench.execution import jobs
+from ganbench.training import loop
 jobs.train = functools.partial(loop.train, checkpoint_seconds=0.1)
 cli.main()
 """
@@ -543,7 +545,7 @@ samples = 300
     assert one.code == 0 and "trained 2 of 2 runs" in one.out and "gan: trained 1 runs" in one.out
     both = ganbench(*arguments)
     assert both.code == 0, both.err
-    assert "pictures: ganbench picture" in both.out  # vectors make no grid of images
+    assert "pictures: ganbench plot" in both.out  # vectors make no grid of images
     assert "trained 2 of 4 runs" in both.out and "gan on implicit-exp: trained 1 runs" in both.out
     for name in ("ring", "implicit-exp"):
         assert f"several v1, budget quick, {name}" in " ".join(both.out.split())

@@ -38,8 +38,8 @@ class Grey(Game):
         return (x - self.sample(noise)).square().mean()
 
 
-register(Metric("brightness", 3, "mean pixel", "sample", "higher", "no", "",
-                lambda evidence, _: Score(evidence.fake().mean().item(), 0.0, 200, "200 images")))
+register(Metric(name="brightness", version=3, summary="mean pixel", ability="sample", better="higher",
+                compute=lambda inputs, _: Score(inputs.fake().mean().item(), 0.0, 200, "200 images")))
 '''
 
 
@@ -146,7 +146,12 @@ def test_broken_plugin_costs_the_other_models_nothing(
     )
     run = ("run", "--suite", suite, "--out", tmp_path / "r", "--device", "cpu", "--models", "grey,real-train")
     answer = ganbench(*run, "--plugin", plugin, "--workers", workers)
-    assert answer.code == 2 and "ceiling" in answer.out and "real-train" in answer.out and "grey" not in answer.out
+    assert (
+        answer.code == 2
+        and "copies data" in answer.out
+        and "real-train" in answer.out
+        and "grey" not in answer.out
+    )
     assert answer.err == "ganbench: error: grey: KeyError: 'level'; --debug shows where\n"
     again = ganbench(*run, "--plugin", plugin, "--workers", workers)
     assert again.code == 2 and "trained 0 of 4 runs, measured 0" in again.out

@@ -14,8 +14,9 @@ from ganbench.datasets import Dataset, stacked_mnist
 from ganbench.errors import UserError
 from ganbench.evaluation.inputs import RunInputs
 from ganbench.evaluation.real import RealData
+from ganbench.metrics import Features
 from ganbench.metrics.modes import divergence
-from ganbench.metrics.stacked import histogram
+from ganbench.metrics.stacked import channel_logits, histogram
 
 LENET = "lenet-mnist-v1"
 NAMES = ("stacked-modes", "stacked-kl", "stacked-modes-metz", "stacked-kl-metz")
@@ -27,8 +28,11 @@ class Seen:
 
     logits: Tensor
 
-    def channel_logits(self, extractor: str, n: int) -> Tensor:
-        return self.logits[:n]
+    def fake(self, n: int) -> Tensor:
+        return torch.arange(n)[:, None, None, None].expand(n, self.logits.shape[1], 1, 1)
+
+    def extract(self, images: Tensor, extractor: str) -> Features:
+        return Features(images, self.logits[images[:: self.logits.shape[1], 0, 0, 0]].flatten(0, 1))
 
     def extractor_id(self, extractor: str) -> str:
         return f"{extractor}@sha256:0"
@@ -86,26 +90,25 @@ def test_channel_logits_are_those_of_each_channel_as_a_grey_image() -> None:
     class Drawn(RunInputs):
         def __init__(self) -> None:
             split = (images * 255).byte()
-            self.reference = RealData(Dataset("d", dict.fromkeys(("train", "validation", "test"), split)))
-            self._channel_logits = {}
+            self.real_data = RealData(Dataset("d", dict.fromkeys(("train", "validation", "test"), split)))
 
         def fake(self, n: int | None = None) -> Tensor:
             made.append(n)
             return images[:n]
 
     metric_inputs = Drawn()
-    few = metric_inputs.channel_logits(LENET, 4)
-    every = metric_inputs.channel_logits(LENET, 7)
+    few = channel_logits(metric_inputs, LENET, 4)
+    every = channel_logits(metric_inputs, LENET, 7)
     assert every.shape == (7, 3, 10) and every.dtype == torch.float64 and torch.equal(every[:4], few)
     for channel in range(3):
-        alone = metric_inputs.reference.extract(images[:, channel : channel + 1], LENET).logits
+        alone = metric_inputs.real_data.extract(images[:, channel : channel + 1], LENET).logits
         assert torch.allclose(every[:, channel], alone, atol=1e-9)
-    metric_inputs.channel_logits(LENET, 5)
+    channel_logits(metric_inputs, LENET, 4)
     assert made == [4, 7]  # what is known is not made again
     with pytest.raises(UserError, match="no logits"):
-        metric_inputs.channel_logits("pixels", 2)
+        channel_logits(metric_inputs, "pixels", 2)
     with pytest.raises(UserError, match="for images of shape"):
-        metric_inputs.channel_logits("mlp-digits-v1", 2)
+        channel_logits(metric_inputs, "mlp-digits-v1", 2)
 
 
 def test_metrics_ask_for_a_classifier() -> None:

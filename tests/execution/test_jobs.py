@@ -11,7 +11,8 @@ import torch
 
 from ganbench import datasets, registry
 from ganbench.errors import UserError
-from ganbench.execution import jobs, processes
+from ganbench.evaluation import real
+from ganbench.execution import backends, jobs, processes
 from ganbench.execution.jobs import Job, Outcome, choose_device
 from ganbench.suites.expand import expand
 from ganbench.suites.spec import RunSpec
@@ -21,8 +22,8 @@ Scores = Callable[[Path], dict[str, str]]
 METRICS = ("authenticity",)
 
 
-def works(suite: Path, out: Path, **changes: dict[str, object]) -> list[Job]:
-    """Return the work of the tiny suite, each model's specifications changed as asked."""
+def jobs_of(suite: Path, out: Path, **changes: dict[str, object]) -> list[Job]:
+    """Return the jobs of the tiny suite, each model's specifications changed as asked."""
     plan = expand(read_suite(str(suite)), "quick")
 
     def changed(model: str, specs: list[RunSpec]) -> tuple[RunSpec, ...]:
@@ -39,8 +40,8 @@ def test_two_processes_give_the_rows_of_one_in_the_order_of_the_work(
     suite: Path, finished: Path, tmp_path: Path, scores: Scores
 ) -> None:
     metrics = read_suite(str(suite)).metrics
-    todo = [replace(work, metrics=metrics) for work in works(suite, tmp_path)[::-1]]
-    outcomes = jobs.execute(todo, 2, quiet)
+    todo = [replace(work, metrics=metrics) for work in jobs_of(suite, tmp_path)[::-1]]
+    outcomes = backends.run_jobs(todo, 2, quiet)
     assert [outcome.model for outcome in outcomes] == [work.model for work in todo]
     assert [(outcome.trained, outcome.measured) for outcome in outcomes] == [(2, 2)] * 3
     assert scores(tmp_path) == scores(finished)
@@ -48,8 +49,8 @@ def test_two_processes_give_the_rows_of_one_in_the_order_of_the_work(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_failure_is_told_after_the_others_are_finished(suite: Path, tmp_path: Path, workers: int) -> None:
-    todo = works(suite, tmp_path, gan={"batch": 5000}, **{"real-train": {"batch": 6000}})
-    outcomes = jobs.execute(todo, workers, quiet)
+    todo = jobs_of(suite, tmp_path, gan={"batch": 5000}, **{"real-train": {"batch": 6000}})
+    outcomes = backends.run_jobs(todo, workers, quiet)
     assert [bool(outcome.error) for outcome in outcomes] == [True, True, False]
     with pytest.raises(UserError) as caught:
         jobs.check(outcomes)
@@ -66,7 +67,7 @@ def test_bug_in_one_model_is_told_after_the_others_are_finished(
         raise ZeroDivisionError("in the loss")
 
     monkeypatch.setattr(registry.models.get("gan").game, "generator_loss", bug)
-    outcomes = jobs.execute(works(suite, tmp_path), 1, quiet)
+    outcomes = backends.run_jobs(jobs_of(suite, tmp_path), 1, quiet)
     with pytest.raises(UserError, match=r"^gan: ZeroDivisionError: in the loss; --debug") as caught:
         jobs.check(outcomes)
     assert "in bug" in caught.value.__notes__[0] and "Traceback" in caught.value.__notes__[0]
@@ -80,17 +81,17 @@ def test_absent_dataset_is_one_error_before_any_work(
     def never(*arguments: object) -> None:
         raise AssertionError("no work must begin")
 
-    monkeypatch.setattr(jobs, "perform", never)
-    monkeypatch.setattr(jobs, "in_processes", never)
+    monkeypatch.setattr(jobs, "run_job", never)
+    monkeypatch.setattr(backends, "in_processes", never)
     changes = {model: {"dataset": "mnist"} for model in ("gan", "vae", "real-train")}
-    todo = [replace(w, data_root=str(tmp_path), download=False) for w in works(suite, tmp_path, **changes)]
+    todo = [replace(job, data_root=str(tmp_path), download=False) for job in jobs_of(suite, tmp_path, **changes)]
     with pytest.raises(UserError, match=r"^mnist: "):
-        jobs.execute(todo, workers, quiet)
+        backends.run_jobs(todo, workers, quiet)
 
 
 def test_news_add_up(suite: Path, tmp_path: Path) -> None:
     news: list[tuple[str, str, int, float]] = []
-    outcomes = jobs.execute(works(suite, tmp_path), 1, lambda *one: news.append(one))
+    outcomes = backends.run_jobs(jobs_of(suite, tmp_path), 1, lambda *one: news.append(one))
     assert [outcome.model for outcome in outcomes] == ["gan", "real-train", "vae"]
     for model in ("gan", "real-train", "vae"):
         total = {
@@ -110,10 +111,20 @@ def test_dataset_is_loaded_once_for_all_models(
         return load(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(datasets, "load", counting)
-    jobs._load.cache_clear()
-    jobs._reference.cache_clear()
-    jobs.execute(works(suite, tmp_path), 1, quiet)
+    real._loaded.cache_clear()
+    backends.run_jobs(jobs_of(suite, tmp_path), 1, quiet)
     assert len(calls) == 1
+
+
+def test_a_backend_is_one_function(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cluster(todo: list[Job], workers: int, tell: object) -> list[Outcome]:
+        return [Outcome(f"{job.model} on node {place % workers}") for place, job in enumerate(todo)]
+
+    monkeypatch.setitem(backends.BACKENDS, "cluster", cluster)
+    outcomes = backends.run_jobs(jobs_of(suite, tmp_path), 2, quiet, "cluster")
+    assert [one.model for one in outcomes] == ["gan on node 0", "real-train on node 1", "vae on node 0"]
+    with pytest.raises(UserError, match=r"^unknown backend 'clutser'; did you mean cluster\?$"):
+        backends.run_jobs(jobs_of(suite, tmp_path), 2, quiet, "clutser")
 
 
 def test_device() -> None:
@@ -133,8 +144,9 @@ def test_device_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 HASTY = """
 import functools
-from ganbench import execute, train
-jobs.train = functools.partial(train.train, checkpoint_seconds=0.1)
+from ganbench.execution import jobs
+from ganbench.training import loop
+jobs.train = functools.partial(loop.train, checkpoint_seconds=0.1)
 """
 
 
@@ -143,16 +155,18 @@ def test_killed_worker_costs_its_own_model_only_and_its_run_goes_on(
 ) -> None:
     (tmp_path / "hasty.py").write_text(HASTY, encoding="utf-8")
     long = {"gan": {"rounds": 600}}
-    plain = [replace(work, plugins=(str(tmp_path / "hasty.py"),)) for work in works(suite, tmp_path / "a", **long)]
+    plain = [
+        replace(work, plugins=(str(tmp_path / "hasty.py"),)) for work in jobs_of(suite, tmp_path / "a", **long)
+    ]
     todo = [replace(work, out=tmp_path / "b") for work in plain]
-    jobs.check(jobs.execute(plain, 1, quiet))
+    jobs.check(backends.run_jobs(plain, 1, quiet))
 
     pids: dict[str, int] = {}
     give = processes._Worker.give
 
-    def note(worker: processes._Worker, place: int, work: Job) -> None:
-        pids[work.model] = worker.process.pid or 0
-        give(worker, place, work)
+    def note(worker: processes._Worker, place: int, job: Job) -> None:
+        pids[job.model] = worker.process.pid or 0
+        give(worker, place, job)
 
     def kill(model: str, *news: object) -> None:
         if model == "gan" and pids["gan"] and list(tmp_path.glob("b/tiny/gan/checkpoint-*.pt")):
@@ -160,7 +174,7 @@ def test_killed_worker_costs_its_own_model_only_and_its_run_goes_on(
             pids["gan"] = 0
 
     monkeypatch.setattr(processes._Worker, "give", note)
-    outcomes = jobs.execute(todo, 2, kill)
+    outcomes = backends.run_jobs(todo, 2, kill)
     assert [(outcome.model, outcome.measured) for outcome in outcomes] == [
         ("gan", 0),
         ("real-train", 2),
@@ -175,7 +189,9 @@ def test_killed_worker_costs_its_own_model_only_and_its_run_goes_on(
 
     rounds = []
     left = [work for work in todo if work.untrained()]
-    outcomes = jobs.execute(left, 1, lambda model, stage, done, speed: rounds.append((stage == "train") * done))
+    outcomes = backends.run_jobs(
+        left, 1, lambda model, stage, done, speed: rounds.append((stage == "train") * done)
+    )
     assert [(outcome.model, outcome.trained, outcome.error) for outcome in outcomes] == [("gan", 2, "")]
     assert 0 < sum(rounds) < 2 * 600, "it must go on, not begin anew"
     assert scores(tmp_path / "b") == scores(tmp_path / "a")
@@ -189,7 +205,7 @@ from ganbench.game import Config, Game, Uniform
 class Threads(Game):
     '''Writes down how many threads it gets.'''
     name = "threads"
-    role = "floor"
+    role = "reference"
     def __init__(self, data, config=Config()):
         super().__init__(data, config)
     def noise(self):
@@ -219,26 +235,26 @@ def test_workers_share_out_the_threads(
     plan = expand(read_suite(str(suite)), "quick", ["threads", "real-train"], seeds=1)
     plugins = (str(tmp_path / "threads.py"),)
     todo = [Job(tuple(specs), METRICS, tmp_path, "cpu", plugins=plugins) for specs in plan.values()]
-    jobs.check(jobs.execute(todo, workers, quiet))
+    jobs.check(backends.run_jobs(todo, workers, quiet))
     assert (tmp_path / "notes").read_text(encoding="utf-8").split("\n")[:-1] == [share]
 
 
 def test_longest_work_begins_first_and_outcomes_keep_their_order(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = works(suite, tmp_path, vae={"rounds": 50})
+    todo = jobs_of(suite, tmp_path, vae={"rounds": 50})
 
-    def begin(perform: object, items: list[Job], *rest: object, **options: object) -> list[Outcome]:
-        assert [work.model for work in items] == ["vae", "gan", "real-train"]
-        return [Outcome(work.model) for work in items]
+    def begin(run_job: object, items: list[Job], *rest: object, **options: object) -> list[Outcome]:
+        assert [job.model for job in items] == ["vae", "gan", "real-train"]
+        return [Outcome(job.model) for job in items]
 
-    monkeypatch.setattr(jobs, "in_processes", begin)
-    assert [outcome.model for outcome in jobs.execute(todo, 2, quiet)] == ["gan", "real-train", "vae"]
+    monkeypatch.setattr(backends, "in_processes", begin)
+    assert [outcome.model for outcome in backends.run_jobs(todo, 2, quiet)] == ["gan", "real-train", "vae"]
 
 
 def test_every_worker_gets_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[float] = []
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
-    jobs._prepare((), "cuda", 3)
-    jobs._prepare((), "cpu", 3)
+    backends._prepare((), "cuda", 3)
+    backends._prepare((), "cpu", 3)
     assert shares == [pytest.approx(0.3)]

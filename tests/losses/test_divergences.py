@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ganbench.datasets import Dataset
 from ganbench.distributions.noise import Normal
+from ganbench.game import SGD, Player
 from ganbench.game.contract import Config, DataSpec, Game
-from ganbench.game.players import SGD, Player
 from ganbench.losses.divergences import NAMES, Divergence, divergence
 from ganbench.training.stack import Stack
 
@@ -248,7 +248,9 @@ def distance(name: str, mu: float, sigma: float) -> float:
     return float(np.trapezoid(q * ROWS[name].f(u).numpy(), LINE))
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] if name == "jeffrey" else []) for name in FITS]
+)
 def test_best_gaussian_by_quadrature(name):
     assert np.trapezoid(mixture(LINE), LINE) == pytest.approx(1, abs=1e-10)
     found = minimize(
@@ -304,7 +306,9 @@ def quantiles(n: int) -> Tensor:
     return torch.from_numpy(np.interp((np.arange(n) + 0.5) / n, cdf, line)).float().reshape(n, 1)
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] if name == "jeffrey" else []) for name in FITS]
+)
 def test_best_gaussian_by_training(name):
     data = Dataset("line", {"train": quantiles(20_000)})
     seeds = [0, 1]

@@ -1,9 +1,10 @@
-"""Classification error and condition accuracy: on made-up evidence and on games whose answers are known."""
+"""Classification error and condition accuracy: on made-up inputs and on games whose answers are known."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,23 +23,31 @@ from ganbench.suites.spec import RunSpec
 
 
 @dataclass(eq=False)
-class FakeEvidence:
-    """MetricInputs made of tensors."""
+class FakeInputs:
+    """MetricInputs of four classes whose classifier, the game's own or the extractor, gives these logits."""
 
     logits: Tensor | None
     classes: Tensor
-    samples: int = 40
+    game = SimpleNamespace(data=SimpleNamespace(classes=4))
 
-    def class_logits(self, split):
-        assert split == "test"
+    @property
+    def samples(self):
+        return len(self.classes) + 3  # those that do not allow equally many of each class are left out
+
+    def call(self, ability, source):
+        assert (ability, source) == ("classify", "test")
         return self.logits
 
     def labels(self, split):
         assert split == "test"
         return self.classes
 
-    def conditioned(self, extractor):
-        return Features(torch.zeros(len(self.classes), 2), self.logits), self.classes
+    def make(self, ability, n, y):
+        assert ability == "condition" and n == len(self.classes) and torch.equal(y, self.classes)
+        return torch.zeros(n, 1)
+
+    def extract(self, images, extractor):
+        return Features(images, self.logits)
 
     def extractor_id(self, extractor):
         return f"{extractor}@sha256:0"
@@ -74,12 +83,12 @@ def answers(right: int, wrong: int, classes: int = 4) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(("name", "sign"), [("classification-error", 0), ("condition-accuracy", 1)])
 def test_shares_and_their_standard_errors(name, sign):
-    found = score(name, FakeEvidence(*answers(right=90, wrong=30)))
+    found = score(name, FakeInputs(*answers(right=90, wrong=30)))
     share = 0.75 if sign else 0.25
     assert found.value == share and found.n == 120
     assert found.std_error == pytest.approx(math.sqrt(share * (1 - share) / 119), rel=1e-12)
     assert "120" in found.protocol and ("30 of each of 4" in found.protocol) == bool(sign)
-    perfect = score(name, FakeEvidence(*answers(right=40, wrong=0)))
+    perfect = score(name, FakeInputs(*answers(right=40, wrong=0)))
     assert (perfect.value, perfect.std_error) == (sign, 0)
     metric = registry.metrics.get(name)
     assert metric.better == ("higher" if sign else "lower") and metric.ability == (
@@ -111,9 +120,9 @@ def test_bad_answers_are_errors(logits, y, message):
 def test_condition_accuracy_needs_a_classifier_of_these_classes():
     y = answers(8, 0)[1]
     with pytest.raises(UserError, match="gives no class logits, which condition-accuracy needs"):
-        score("condition-accuracy", FakeEvidence(None, y))
+        score("condition-accuracy", FakeInputs(None, y))
     with pytest.raises(UserError, match="knows 5 classes, the data have 4"):
-        score("condition-accuracy", FakeEvidence(torch.zeros(8, 5), y))
+        score("condition-accuracy", FakeInputs(torch.zeros(8, 5), y))
 
 
 # ---------------------------------------------------------------- from a game
@@ -166,13 +175,15 @@ def metric_inputs(tiny, clean_registry):
 
 
 def test_images_are_made_for_classes_in_turn_equally_often(metric_inputs):
-    run = metric_inputs(2 * CHUNK + 7)
-    features, y = run.conditioned("levels")
-    assert torch.equal(y, torch.arange(2 * CHUNK + 4) % 4)
-    assert features.logits.shape == (2 * CHUNK + 4, 4)
+    n = 2 * CHUNK + 4
+    y = torch.arange(n) % 4
+    images = metric_inputs(5).make("condition", n, y)
+    found = registry.metrics.get("condition-accuracy").compute(metric_inputs(n + 3), "levels")
+    said = metric_inputs(5).extract(images, "levels").logits.argmax(1)
+    assert found.n == n and found.value == (said == y).double().mean().item()
     # the first images do not depend on how many are asked for, other seeds give others
-    assert torch.equal(metric_inputs(40).conditioned("levels")[0].logits, features.logits[:40])
-    assert not torch.equal(metric_inputs(40, seed=1).conditioned("levels")[0].logits, features.logits[:40])
+    assert torch.equal(metric_inputs(5).make("condition", 40, y), images[:40])
+    assert not torch.equal(metric_inputs(5, seed=1).make("condition", 40, y), images[:40])
 
 
 def test_condition_accuracy_of_a_game_that_misses_a_quarter(metric_inputs):
@@ -183,7 +194,7 @@ def test_condition_accuracy_of_a_game_that_misses_a_quarter(metric_inputs):
 
 def test_too_few_samples_are_an_error(metric_inputs):
     with pytest.raises(UserError, match="expected at least 4 samples, one of each class, got 3"):
-        metric_inputs(3).conditioned("levels")
+        registry.metrics.get("condition-accuracy").compute(metric_inputs(3), "levels")
 
 
 def test_classification_error_of_a_game_on_its_test_split(metric_inputs, tiny):

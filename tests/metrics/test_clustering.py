@@ -33,16 +33,16 @@ from ganbench.metrics.clustering import (
     majority,
     one_to_one,
 )
-from ganbench.metrics.codes import cycle_errors, nearest, probe
+from ganbench.metrics.codes import codes_of, cycle_errors, nearest, probe
 from ganbench.reporting.leaderboard import aggregate
-from ganbench.reporting.render import tables
+from ganbench.reporting.tables import tables
 from tests.builders import rows as synthetic_rows
 
 ACCURACIES = ("cluster-accuracy", "cluster-purity", "exemplar-accuracy", "exemplar-accuracy-test")
 
 
 @dataclass(eq=False)
-class FakeEvidence:
+class FakeInputs:
     """MetricInputs made of tensors by split."""
 
     logits: dict[str, Tensor] | None = None
@@ -50,17 +50,21 @@ class FakeEvidence:
     code: dict[str, Tensor] | None = None
     round_trip: tuple[Tensor, Tensor] | None = None
 
-    def cluster_logits(self, split):
-        return self.logits[split]
+    def call(self, ability, source):
+        if ability == "cluster":
+            return self.logits[source]
+        if ability == "decode":
+            return source
+        if isinstance(source, Tensor):  # codes that were decoded
+            return self.round_trip[1]
+        return self.round_trip[0] if source == "fake" else self.code[source]
 
     def labels(self, split):
         return self.y[split]
 
-    def codes(self, split):
-        return self.code[split]
-
-    def cycle(self):
-        return self.round_trip
+    @property
+    def game(self):
+        return Identity
 
 
 def score(name: str, metric_inputs: object):
@@ -79,8 +83,8 @@ def random_split(seed: int, n: int, count: int, classes: int, lean: float = 2) -
     return logits.log_softmax(1), y
 
 
-def clusters_of(split: tuple[Tensor, Tensor]) -> FakeEvidence:
-    return FakeEvidence({"validation": split[0], "test": split[0]}, {"validation": split[1], "test": split[1]})
+def clusters_of(split: tuple[Tensor, Tensor]) -> FakeInputs:
+    return FakeInputs({"validation": split[0], "test": split[0]}, {"validation": split[1], "test": split[1]})
 
 
 def one_hot(clusters: Tensor, count: int) -> Tensor:
@@ -207,7 +211,7 @@ def test_more_clusters_than_classes_cap_the_one_to_one_map_only():
 
 def test_the_map_is_fitted_on_validation_labels_alone():
     (held, held_y), (logits, y) = random_split(1, 300, 4, 4, lean=6), random_split(2, 400, 4, 4, lean=6)
-    metric_inputs = FakeEvidence({"validation": held, "test": logits}, {"validation": held_y, "test": y})
+    metric_inputs = FakeInputs({"validation": held, "test": logits}, {"validation": held_y, "test": y})
     table = contingency(assigned(held), held_y, 4, 4)
     maps = {
         "cluster-accuracy": one_to_one(table),
@@ -229,7 +233,7 @@ def test_the_map_is_fitted_on_validation_labels_alone():
 
 
 def test_a_cluster_that_is_empty_on_validation_counts_as_errors():
-    metric_inputs = FakeEvidence(
+    metric_inputs = FakeInputs(
         {"validation": one_hot(torch.tensor([0, 0, 1]), 3), "test": one_hot(torch.tensor([0, 1, 2, 2]), 3)},
         {"validation": torch.tensor([0, 0, 1]), "test": torch.tensor([0, 1, 2, 0])},
     )
@@ -239,7 +243,7 @@ def test_a_cluster_that_is_empty_on_validation_counts_as_errors():
 
 def test_accuracies_carry_their_rule_size_and_standard_error():
     (held, held_y), (logits, y) = random_split(1, 30, 5, 4), random_split(2, 40, 5, 4)
-    metric_inputs = FakeEvidence({"validation": held, "test": logits}, {"validation": held_y, "test": y})
+    metric_inputs = FakeInputs({"validation": held, "test": logits}, {"validation": held_y, "test": y})
     found = [score(name, metric_inputs) for name in ACCURACIES]
     assert len({one.protocol for one in found}) == 4
     for name, one in zip(ACCURACIES, found, strict=True):
@@ -361,9 +365,9 @@ def blobs(n: int, seed: int, spread: float, dimensions: int = 5) -> tuple[Tensor
     return centres[y] + spread * torch.randn(n, dimensions, generator=rng(seed + 1)).double(), y
 
 
-def coded(spread: float, **sizes: int) -> FakeEvidence:
+def coded(spread: float, **sizes: int) -> FakeInputs:
     made = {split: blobs(n, 10 * seed, spread) for seed, (split, n) in enumerate(sizes.items())}
-    return FakeEvidence(y={s: y for s, (_, y) in made.items()}, code={s: x for s, (x, _) in made.items()})
+    return FakeInputs(y={s: y for s, (_, y) in made.items()}, code={s: x for s, (x, _) in made.items()})
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
@@ -407,11 +411,11 @@ def test_the_probe_reads_separable_codes_whatever_their_scale():
 def test_the_probe_is_linear_and_finds_nothing_in_noise():
     y = {split: torch.arange(n) % 4 for split, n in (("train", 800), ("validation", 400), ("test", 1000))}
     noise = {split: torch.randn(len(labels), 6, generator=rng(len(labels))) for split, labels in y.items()}
-    found = score("probe-accuracy", FakeEvidence(y=y, code=noise))
+    found = score("probe-accuracy", FakeInputs(y=y, code=noise))
     assert found.value == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 1000))
     corners = {split: torch.stack([labels // 2, labels % 2], 1).double() for split, labels in y.items()}
     exclusive = {split: (c[:, 0] != c[:, 1]).long() for split, c in corners.items()}
-    assert score("probe-accuracy", FakeEvidence(y=exclusive, code=corners)).value <= 0.75  # no line divides XOR
+    assert score("probe-accuracy", FakeInputs(y=exclusive, code=corners)).value <= 0.75  # no line divides XOR
 
 
 def test_the_strength_of_the_probe_is_chosen_on_validation():
@@ -447,7 +451,7 @@ def test_dimensions_that_never_vary_do_not_count():
     again[:, 1] += 100
     errors, counted = cycle_errors(codes, again)
     assert counted == 2 and errors.max() == 0
-    found = score("latent-cycle-error", FakeEvidence(round_trip=(codes, again)))
+    found = score("latent-cycle-error", FakeInputs(round_trip=(codes, again)))
     assert (found.value, found.detail) == (0, "2 of 3 dimensions vary")
 
 
@@ -514,13 +518,10 @@ def test_a_game_is_asked_once_and_in_its_own_scale(tiny):
     pixels = data.images["test"].flatten(1).double() / 127.5 - 1
     Identity.calls = 0
     for _ in range(2):
-        codes = metric_inputs.codes("test")
+        codes = codes_of(metric_inputs, "test")
         assert codes.dtype == torch.float64 and torch.allclose(codes, pixels, atol=1e-6)
     assert Identity.calls == 1
-    assert torch.allclose(
-        metric_inputs.cluster_logits("validation").logsumexp(1), torch.zeros(64).double(), atol=1e-6
-    )
-    assert metric_inputs.cluster_logits("test").dtype == torch.float64
+    assert torch.allclose(metric_inputs.call("cluster", "validation").logsumexp(1), torch.zeros(64), atol=1e-6)
 
 
 def test_an_identity_cycles_without_error(tiny):

@@ -1,4 +1,4 @@
-"""Metric mathematics against closed forms, and the protocols on made-up evidence."""
+"""Metric mathematics against closed forms, and the protocols on made-up inputs."""
 
 import math
 import os
@@ -39,7 +39,7 @@ def uniform(seed: int, *shape: int) -> Tensor:
 
 
 @dataclass(eq=False)
-class FakeEvidence:
+class FakeInputs:
     """MetricInputs made of tensors; the extractor 'flat' takes the first 3 pixels as features and as logits."""
 
     splits: dict[str, Tensor]
@@ -62,17 +62,21 @@ class FakeEvidence:
     def extractor_id(self, extractor):
         return f"{extractor}@sha256:0"
 
-    def reconstructions(self, split):
-        return (self.splits[split] - 0.1).clamp(0, 1)
+    def call(self, ability, source):
+        assert ability == "reconstruct"
+        return self.splits[source] - 0.1
+
+    def to_pixels(self, x):
+        return x.clamp(0, 1)
 
 
 @pytest.fixture
-def inputs(monkeypatch: pytest.MonkeyPatch) -> FakeEvidence:
+def inputs(monkeypatch: pytest.MonkeyPatch) -> FakeInputs:
     monkeypatch.setattr(parzen, "SAMPLES", 400)
     monkeypatch.setattr(parzen, "FGAN_SAMPLES", 400)
     sizes = {"train": 60, "validation": 30, "test": 50}
     splits = {name: uniform(i, n, 1, 2, 3).float() for i, (name, n) in enumerate(sizes.items())}
-    return FakeEvidence(splits, uniform(9, 200, 1, 2, 3).float())
+    return FakeInputs(splits, uniform(9, 200, 1, 2, 3).float())
 
 
 # Parzen
@@ -470,7 +474,7 @@ def test_pixels_outside_0_1_are_a_user_error() -> None:
 
 
 @pytest.mark.parametrize("name", [*ON_FEATURES, *ON_PIXELS])
-def test_protocols_on_made_up_evidence(name: str, inputs: FakeEvidence) -> None:
+def test_protocols_on_made_up_evidence(name: str, inputs: FakeInputs) -> None:
     metric = registry.metrics.get(name)
     on_features = name in ON_FEATURES
     score = metric.compute(inputs, "flat" if on_features else "")
@@ -482,7 +486,7 @@ def test_protocols_on_made_up_evidence(name: str, inputs: FakeEvidence) -> None:
     assert (again.value, again.protocol) == (score.value, score.protocol)
 
 
-def test_protocol_text_names_counts_and_detail_what_was_chosen(inputs: FakeEvidence) -> None:
+def test_protocol_text_names_counts_and_detail_what_was_chosen(inputs: FakeInputs) -> None:
     score = registry.metrics.get("parzen-goodfellow").compute(inputs, "")
     assert "400 generated" in score.protocol and "first 30 validation" in score.protocol
     assert "mean over 50 test" in score.protocol and score.n == 50 and score.detail.startswith("sigma=0.")
@@ -494,7 +498,7 @@ def test_protocol_text_names_counts_and_detail_what_was_chosen(inputs: FakeEvide
     assert score.std_error == pytest.approx(float(chosen.std()) / math.sqrt(50), rel=1e-12)
 
 
-def test_a_bandwidth_at_the_edge_is_told(inputs: FakeEvidence) -> None:
+def test_a_bandwidth_at_the_edge_is_told(inputs: FakeInputs) -> None:
     # The 400 centres repeat 200 images, so held-out folds hold copies and the smallest sigma wins.
     score = registry.metrics.get("parzen-fgan").compute(inputs, "")
     assert score.detail == "sigma=0.0631 at the edge of the grid"
@@ -505,7 +509,7 @@ def test_parzen_sample_counts_are_those_of_the_papers() -> None:
     assert (parzen.SAMPLES, parzen.FGAN_SAMPLES, parzen.VALIDATION) == (10_000, 16_000, 1000)
 
 
-def test_small_samples_are_told(inputs: FakeEvidence) -> None:
+def test_small_samples_are_told(inputs: FakeInputs) -> None:
     kid = registry.metrics.get("kid").compute(inputs, "flat")
     assert math.isnan(kid.std_error) and "no standard error" in kid.detail
     inputs.samples = 3
@@ -516,7 +520,7 @@ def test_small_samples_are_told(inputs: FakeEvidence) -> None:
         registry.metrics.get("density").compute(inputs, "flat")
 
 
-def test_reconstruction_mse_of_a_known_error(inputs: FakeEvidence) -> None:
+def test_reconstruction_mse_of_a_known_error(inputs: FakeInputs) -> None:
     inputs.splits["test"] = torch.full((4, 1, 2, 2), 0.5)
     score = registry.metrics.get("reconstruction-mse").compute(inputs, "")
     assert score.value == pytest.approx(0.01, rel=1e-6) and score.std_error == 0 and score.n == 4

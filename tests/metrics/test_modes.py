@@ -20,7 +20,7 @@ class Samples:
     """MetricInputs of given samples and a law."""
 
     generated: Tensor
-    truth: KnownDistribution
+    distribution: KnownDistribution
 
     def fake(self, n: int) -> Tensor:
         return self.generated[:n]

@@ -21,7 +21,7 @@ from ganbench.evaluation.real import RealData
 from ganbench.features import extract
 from ganbench.game.contract import Game
 from ganbench.metrics import Score
-from ganbench.metrics.motion import LONG, LONG_SEQUENCES, motion_errors, visible
+from ganbench.metrics.motion import LONG, LONG_SEQUENCES, extrapolated, motion_errors, visible
 from ganbench.metrics.video import crop, identity_consistency, locate, located
 from ganbench.suites.expand import expand
 from ganbench.suites.spec import RunSpec
@@ -71,8 +71,8 @@ class Told(RunInputs):
     def fake(self, n: int | None = None) -> Tensor:
         return (self.game.made[:n] + 1) / 2  # type: ignore[union-attr, index, operator]
 
-    def extrapolations(self, n: int, frames: int) -> Tensor:
-        assert (n, frames) == (LONG_SEQUENCES, LONG)
+    def make(self, ability: str, n: int, *arguments: object, frames: int = 0) -> Tensor:
+        assert (ability, n, *arguments, frames) == ("extrapolate", LONG_SEQUENCES, LONG, LONG)
         return self.fake()
 
 
@@ -335,11 +335,12 @@ def test_evidence_of_sequences_is_the_same_in_parts_and_capped(moving):
         len(metric_inputs.real("test")) == len(metric_inputs.labels("test")) == 1000
         and len(data.images["test"]) == 1197
     )
-    assert metric_inputs.predictions("test").shape == (1000, 7, 1, 16, 16)
-    long = metric_inputs.extrapolations(12, 30)
-    assert long.shape == (12, 30, 1, 16, 16) and torch.equal(long[:5], metric_inputs.extrapolations(5, 30))
-    with pytest.raises(UserError, match="at most 1000"):
-        metric_inputs.extrapolations(1001, 30)
+    assert metric_inputs.call("predict", "test").shape == (1000, 7, 1, 16, 16)
+    long = extrapolated(metric_inputs, 12, 30)
+    assert long.shape == (12, 30, 1, 16, 16) and torch.equal(long[:5], extrapolated(metric_inputs, 5, 30))
+    # More than 1,000 come from further streams, and the first stay what they were.
+    many = metric_inputs.make("sample", 1003)
+    assert torch.equal(many[:60], fake) and len(many) == 1003 and not torch.equal(many[1000:], fake[:3])
 
 
 def test_what_goes_on_from_given_frames_has_a_suite_of_its_own():

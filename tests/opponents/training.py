@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -143,8 +144,8 @@ def scripts(images: Tensor, device: str) -> dict[str, Steps]:
     return {"MLP": dense, "DCGAN-28": convolutional}
 
 
-def comparisons(device: str, quick: bool) -> list[Comparison]:
-    """Return the rows for a device; on a CPU those of five seeds show only that they run."""
+def comparisons(device: str, quick: bool, only: str = "") -> list[Comparison]:
+    """Return the rows for a device whose name contains a text; on a CPU those of five seeds only run."""
     cuda = device == "cuda"
     fast = "graph" if cuda else "compiled"
     data = (noise_images("random-28", 640, 1, 28, 28) if quick else mnist()).to(device)
@@ -152,28 +153,33 @@ def comparisons(device: str, quick: bool) -> list[Comparison]:
     mlp, conv = Ours(data, PUBLIC), Ours(data, DCGAN)
     few, many = (2, 2) if quick else (200, 1000) if cuda else (60, 200)
     out = []
+
+    def add(name: str, *arguments: Any, **options: Any) -> None:
+        if only in name:
+            out.append(compare(name, *arguments, **options))
+
     for precision, target in (("float32", 2.0), ("bf16", 2.5)):
         for engine in ("eager", fast):
             ours = replace(mlp, precision=precision, engine=engine)
             name = f"MLP, {precision}, {engine}, against the public loop"
-            out.append(compare(name, ours, public["MLP"], 0 if cuda else target, few))
+            add(name, ours, public["MLP"], 0 if cuda else target, few)
         ours = replace(conv, precision=precision)
         name = f"DCGAN-28, {precision}, eager, against the public loop"
-        out.append(compare(name, ours, public["DCGAN-28"], 0, few if cuda else 3))
+        add(name, ours, public["DCGAN-28"], 0, few if cuda else 3)
     for precision in ("float32", "tf32", "bf16") if cuda else ("float32",):
         for net, ours, target, count in (("MLP", mlp, 10, few), ("DCGAN-28", conv, 5, few if cuda else 1)):
             five = replace(ours, seeds=5, precision=precision, engine=fast if cuda else "eager")
             name = f"{net}, {precision}, {five.engine}, 5 seeds in the time of the public loop's one"
-            out.append(compare(name, five, public[net], target if cuda else 0, count))
+            add(name, five, public[net], target if cuda else 0, count)
     five = replace(mlp, seeds=5, engine=fast if cuda else "eager")
     alone = replace(five, seeds=1).steps
-    out.append(compare(f"MLP, {five.engine}, 5 seeds in the time of 1", five, alone, 1 / 1.5 if cuda else 0, few))
+    add(f"MLP, {five.engine}, 5 seeds in the time of 1", five, alone, 1 / 1.5 if cuda else 0, few)
     digits, points = datasets.load("digits").to(device), noise_images("points", 10_000, 2).to(device)
     for net, small in (("8x8 digits", Ours(digits, SMALL)), ("2-D points", Ours(points, SMALL))):
         for precision, engine in (("float32", "eager"), ("float32", fast), ("bf16", fast)):
             ours = replace(small, seeds=3 if quick else 16, engine=engine, precision=precision)
             name = f"{net}, {precision}, {engine}, {ours.seeds} seeds stacked, against one by one in float32"
-            out.append(compare(name, ours, small.steps, 10, many, each=False))
+            add(name, ours, small.steps, 10, many, each=False)
     return out
 
 
@@ -187,13 +193,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder for the table and its raw rows")
     chosen = parser.parse_args(arguments)
     measured, page = [], ""
-    for comparison in comparisons(chosen.device, chosen.quick):
-        if chosen.only in comparison.name:
-            measured.append(table.measure(comparison, 1 if chosen.quick else chosen.repeats))
-            print(f"{measured[-1].ratio:8.2f} x  {comparison.name}", flush=True)
-            page = table.markdown(f"Training on {chosen.device} against its opponents", measured)
-            if chosen.out:
-                table.write(chosen.out, f"training-{chosen.device}", page, table.rows(measured))
+    for comparison in comparisons(chosen.device, chosen.quick, chosen.only):
+        measured.append(table.measure(comparison, 1 if chosen.quick else chosen.repeats))
+        print(f"{measured[-1].ratio:8.2f} x  {comparison.name}", flush=True)
+        page = table.markdown(f"Training on {chosen.device} against its opponents", measured)
+        if chosen.out:
+            table.write(chosen.out, f"training-{chosen.device}", page, table.rows(measured))
     print("\n" + page)
 
 

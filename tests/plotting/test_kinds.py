@@ -170,7 +170,7 @@ def test_rows_hold_what_the_models_own_cluster_says() -> None:
     fake = run.fake(1000)
     first = fake[(fake.mean((1, 2, 3)) < 0.2).nonzero()[:10, 0]]
     assert torch.equal(block.tiles[0, 1:], first)  # the first ones, none chosen
-    known = run.cluster_logits("test")
+    known = run.call("cluster", "test")
     for k in (1, 2):
         others = torch.where(torch.arange(4) == k, -torch.inf, known).logsumexp(1)
         assert torch.equal(block.tiles[k, 0], run.real("test")[(known[:, k] - others).argmax()])
@@ -295,7 +295,7 @@ class Broken(Toy):
 def test_what_cannot_be_drawn_says_why(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^toy cannot draw clusters: it has no cluster$"):
         draw_kind("clusters", [metric_inputs(Levels), metric_inputs(Toy)], tmp_path / "f.png")
-    with pytest.raises(UserError, match="toy cannot be drawn: it makes NaN or infinite pixels"):
+    with pytest.raises(UserError, match="toy generates NaN or infinite pixels"):
         draw_kind("interpolations", [metric_inputs(Broken)], tmp_path / "f.png")
     assert not list(tmp_path.iterdir())
     assert {kind for kind in KINDS if not obstacle(kind, metric_inputs(Levels))} == {

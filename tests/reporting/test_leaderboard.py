@@ -85,7 +85,7 @@ def test_one_seed_has_no_interval_and_no_winner() -> None:
 
 
 @pytest.mark.parametrize(("better", "first"), [("lower", "a"), ("higher", "c")])
-def test_clear_winner_and_two_that_cannot_be_told_apart(better: str, first: str) -> None:
+def test_clear_winner_and_two_that_are_tied(better: str, first: str) -> None:
     values = {"a": [1.0, 1.1, 0.9], "b": [5.0, 5.2, 4.8], "c": [5.1, 4.9, 5.3]}
     if better == "higher":
         values = {"c": [9.0, 9.1, 8.9], "a": [5.0, 5.2, 4.8], "b": [5.1, 4.9, 5.3]}
@@ -95,13 +95,13 @@ def test_clear_winner_and_two_that_cannot_be_told_apart(better: str, first: str)
     assert list(frame.loc[others, "rank"]) == [2, 2] and list(frame.loc[others, "worst_rank"]) == [3, 3]
 
 
-def test_rank_counts_only_models_that_are_told_apart() -> None:
+def test_rank_counts_only_significant_differences() -> None:
     """b reaches both neighbours, a and c are apart: 1, 1, 2."""
     frame = board(seeds("a", [1.0, 1.2, 0.8]), seeds("b", [1.0, 2.0, 3.0]), seeds("c", [3.0, 3.1, 2.9]))
     assert list(frame["rank"]) == [1, 1, 2] and list(frame["worst_rank"]) == [2, 3, 3]
 
 
-def test_many_equal_models_are_rarely_told_apart() -> None:
+def test_many_equal_models_rarely_differ_significantly() -> None:
     """400 tables of 8 models of one law: without correction about 60 % of them would rank somebody first."""
     generator = np.random.default_rng(0)
     rows = [
@@ -156,11 +156,11 @@ def test_nothing_measured_at_all() -> None:
 
 
 def test_references_stand_outside_the_ranking() -> None:
-    frame = board(seeds("a", [5.0, 5.1, 4.9]), seeds("real", [0.1, 0.1, 0.2], role="ceiling"))
+    frame = board(seeds("a", [5.0, 5.1, 4.9]), seeds("real", [0.1, 0.1, 0.2], role="copy"))
     assert frame.loc["a", "rank"] == 1 and math.isnan(frame.loc["real", "rank"])
 
 
-def test_infinite_values_are_kept_and_told_apart_from_nothing() -> None:
+def test_infinite_values_are_kept_and_differ_significantly_from_nothing() -> None:
     frame = board(seeds("a", [1.0, math.inf, 2.0]), seeds("b", [1.0, 2.0, 3.0]), seeds("c", [7.0, 7.1, 7.2]))
     assert frame.loc["a", "mean"] == math.inf and math.isnan(frame.loc["a", "high"])
     assert frame.loc["a", "rank"] == 1 and frame.loc["b", "rank"] == 1
@@ -339,6 +339,6 @@ def test_table_of_ten_thousand_runs_in_as_many_files(tmp_path: Path) -> None:
     place = 2 * (np.arange(2000) // 2)
     apart = (frame["rank"] == place + 1) & (frame["worst_rank"] == place + 2)
     exact = (frame["rank"] >= place + 1) & (frame["worst_rank"] <= place + 2)
-    assert exact.all() and apart.mean() > 0.8, "twins are ties, all others are told apart"
+    assert exact.all() and apart.mean() > 0.8, "twins are ties, all others differ"
     text = render(frame.reset_index(), "md")
     assert text.count("\n| ") > 2000 and text.index("| m0000 ") < text.index("| m1999 ")

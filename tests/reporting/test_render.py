@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from ganbench.reporting.leaderboard import aggregate
-from ganbench.reporting.render import render, tables
+from ganbench.reporting.render import FORMATS, render, terminal
 from ganbench.reporting.reproduction import number
+from ganbench.reporting.tables import tables
 from tests.reporting.test_leaderboard import lost, published, row, seeds
 
 MODELS = {"gan": [1.0, 1.1, 0.9], "fgan-weighted-jensen-shannon": [5.0, 5.2, 4.8], "vae": [5.1, 4.9, 5.05]}
@@ -32,16 +33,13 @@ def frame(*rows: dict[str, object], reported: pd.DataFrame | None = None) -> pd.
         for model, values in MODELS.items()
         for line in seeds(model, values, metric=metric, protocol=f"{metric} v1")
     ]
-    real = seeds("real-train", [0.1, 0.2, 0.3], metric=METRICS[0], protocol=f"{METRICS[0]} v1", role="ceiling")
+    real = seeds("real-train", [0.1, 0.2, 0.3], metric=METRICS[0], protocol=f"{METRICS[0]} v1", role="copy")
     return aggregate(pd.DataFrame([*own, *real, *rows]), reported)
 
 
 def rich(board: pd.DataFrame, width: int) -> str:
     """Return what a terminal of that width shows."""
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    assert render(board, "rich", console) == ""
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    return terminal(board, Console(width=width, file=io.StringIO(), color_system=None))
 
 
 def pieces(text: str) -> str:
@@ -102,6 +100,27 @@ def test_terminal_shows_every_model_and_metric(width: int) -> None:
     assert text.count("1.00 ± 0.25") == len(METRICS)
 
 
+def test_a_format_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "models", lambda frame: ",".join(frame["model"].unique()))
+    assert render(frame(), "models") == ",".join([*MODELS, "real-train"])
+
+
+def test_references_are_called_so_and_copies_as_well() -> None:
+    rows = [
+        *seeds("real", [0.1, 0.2, 0.3], role="copy"),
+        *seeds("mixture", [2.0, 2.1, 2.2], role="reference"),
+        *seeds("gan", [1.0, 1.1, 0.9]),
+    ]
+    board = aggregate(pd.DataFrame(rows))
+    ((_, wide, _, notes),) = tables(board)
+    standing = dict(zip(wide["model"], wide["rank by fid"], strict=True))
+    assert standing == {"gan": "1", "mixture": "reference", "real": "reference (copies data)"}
+    assert "copies data" in notes[0] and "reference (copies data)" in render(board, "md")
+    lines = rich(board, 60).splitlines()
+    assert sum("reference" in line and "real" in line for line in lines) == 1
+    assert sum("(copies data)" in line for line in lines) == 1
+
+
 @pytest.mark.parametrize("width", [60, 100, 200])
 def test_terminal_shows_published_numbers_whole(width: int) -> None:
     text = rich(frame(reported=published(model="gan", metric=METRICS[0])), width)
@@ -113,8 +132,17 @@ def test_best_first_references_last_and_ties_marked() -> None:
     (_, wide, _, _), *others = tables(frame())
     assert not others
     assert list(wide["model"]) == ["gan", "fgan-weighted-jensen-shannon", "vae", "real-train"]
-    assert list(wide["rank by fid"]) == ["1", "2–3", "2–3", "ceiling"]
+    assert list(wide["rank by fid"]) == ["1", "2–3", "2–3", "reference (copies data)"]
     assert list(wide["seeds"]) == ["3/3"] * 4
+
+
+def test_models_of_earlier_code_are_named() -> None:
+    note = "of earlier code or settings, to be trained again: "
+    rows = [*seeds("a", [1.0, 2.0]), *seeds("b", [3.0, 4.0]), *seeds("c", [5.0, 6.0])]
+    for earlier, said in (((), []), ((4, 5), ["c"]), ((3, 4), ["b, c"]), ((0, 2, 4), ["all"])):  # a seed suffices
+        given = [line | {"code_hash": "" if k in earlier else "c0de"} for k, line in enumerate(rows)]
+        ((*_, notes),) = tables(aggregate(pd.DataFrame(given)))
+        assert [text.removeprefix(note) for text in notes if text.startswith(note)] == said
 
 
 def test_higher_is_better_turns_the_order() -> None:

@@ -22,6 +22,8 @@ SCALE = 2.0
 
 def half(value):
     \"""Return half of it.\"""
+    if value is None:
+        raise ValueError("nothing to halve")
     return value / SCALE  # not a quarter
 
 
@@ -91,13 +93,14 @@ def test_the_same_code_in_another_place_is_the_same(hash_of: Callable[..., str])
     [
         {"losses": ("# not a quarter", "# a comment")},
         {"losses": ("Return half of it.", "Halve.")},
+        {"losses": ("nothing to halve", "no value")},
         {"losses": ("return value / SCALE", "return (\n        value / SCALE\n    )")},
         {"losses": ("value + 1", "value + 2")},  # nobody uses it
         {"losses": ("def half(value):", "def half(value: float) -> float:")},
         {"model": ("Mine. Me 2026.", "Ours.")},
         {"model": ("{{}}}}", '{{}}, "other-{name}": {{}}}}')},
     ],
-    ids=["comment", "docstring", "layout", "unused", "annotation", "summary", "variant"],
+    ids=["comment", "docstring", "message", "layout", "unused", "annotation", "summary", "variant"],
 )
 def test_what_makes_no_number_makes_no_other_run(hash_of: Callable[..., str], edit: dict) -> None:
     assert hash_of(**edit) == hash_of()

@@ -9,25 +9,23 @@ from copy import copy
 from functools import cache
 from typing import Any
 
-from .common import DEVICES, inputs, names, skipping, synchronise, torch_device
+from .common import DEVICES, metric_inputs, names, ours, skipping, synchronise, torch_device
 
 EXTRACTOR = "mlp-digits-v1"
 
 
 @cache
 def ready(name: str, device: str) -> tuple[Any, Any]:
-    """Return a metric and the evidence of the first model that has what it needs and takes the data; else skip."""
+    """Return a metric and the inputs from the first model that has what it needs and takes the data; else skip."""
     with skipping():
-        from ganbench import registry
-        from ganbench.suites.suite import read_suite
-
+        registry, read_suite = ours("registry"), ours("read_suite")
         metric = registry.metrics.get(name)
         still, moving = ({m.split("@")[0] for m in read_suite(s).metrics} for s in ("digits", "video-digits"))
         able = [model for model in names()["models"] if metric.ability in registry.models.get(model).abilities]
     for model in able:
         try:
             sequences = name in moving - still or metric.ability == "predict"
-            return metric, inputs(model, device, "video-digits" if sequences else "digits")
+            return metric, metric_inputs(model, device, "video-digits" if sequences else "digits")
         except NotImplementedError:  # images instead of sequences, say
             continue
     raise NotImplementedError(f"no model can {metric.ability}")
@@ -36,7 +34,7 @@ def ready(name: str, device: str) -> tuple[Any, Any]:
 def compute(name: str, device: str) -> None:
     """Compute a metric and wait for the device; images and features are kept from the first time."""
     metric, kept = ready(name, device)
-    # A copy, because some metrics keep their answer for as long as the evidence lives.
+    # A copy, because some metrics keep their answer for as long as their inputs live.
     with skipping():  # digits have no known law, for one
         metric.compute(copy(kept), "" if metric.needs_extractor == "no" else EXTRACTOR)
     synchronise(device)

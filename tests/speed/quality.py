@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from .common import skipping
+from .common import ours, skipping
 
 CEILING = "real-train"
 
@@ -23,20 +23,16 @@ CEILING = "real-train"
 def mean_score(model: str, metric: str) -> float:
     """Return the mean over two seeds of a model after 300 rounds on digits; an error if one is not measured."""
     with skipping():
-        from ganbench import datasets
-        from ganbench.evaluation.measure import measure
-        from ganbench.evaluation.real import RealData
-        from ganbench.suites.expand import expand
-        from ganbench.suites.suite import Budget, read_suite
-        from ganbench.training.loop import train
-
         torch.set_num_threads(1)
-        data = datasets.load("digits")
-        suite = replace(read_suite("digits"), budgets={"speed": Budget(rounds=300, seeds=2, samples=2000)})
-        specs = expand(suite, "speed", [model])[model]
+        data = ours("load_dataset")("digits")
+        budget = ours("Budget")(rounds=300, seeds=2, samples=2000)
+        specs = ours("expand")(replace(ours("read_suite")("digits"), budgets={"speed": budget}), "speed", [model])[
+            model
+        ]
+        train, measure, real = ours("train"), ours("measure"), ours("RealData")(data)
     with tempfile.TemporaryDirectory() as folder:
         train(specs, data, Path(folder))
-        rows = [measure(spec, spec.folder(Path(folder)), RealData(data), [metric])[0] for spec in specs]
+        rows = [measure(spec, spec.folder(Path(folder)), real, [metric])[0] for spec in specs]
     for row in rows:
         if row.status != "measured":  # NaN would look like a skipped benchmark
             raise RuntimeError(f"{model}, seed {row.seed}: {row.status}: {row.reason}")
@@ -52,7 +48,7 @@ class Digits:
 
     def setup(self, model: str) -> None:
         with skipping():
-            from ganbench.training import loop  # noqa: F401
+            ours("train")
 
     def track_fid(self, model: str) -> float:
         return mean_score(model, "fid@mlp-digits-v1")

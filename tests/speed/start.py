@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from .common import names, skipping
+from .common import names, ours, skipping
 
 
 class Imports:
@@ -17,7 +17,7 @@ class Imports:
         return "import ganbench"
 
     def timeraw_training(self) -> str:
-        return "import ganbench.train, ganbench.measure"
+        return f"import {ours('train').__module__}, {ours('measure').__module__}"
 
 
 class CommandLine:
@@ -43,6 +43,4 @@ class Datasets:
 
     def time_load(self, dataset: str) -> None:
         with skipping():
-            from ganbench import datasets
-
-            datasets.load(dataset, download=False)
+            ours("load_dataset")(dataset, download=False)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import torch
 
-from .common import DEVICES, inputs, names, skipping, stack, synchronise, torch_device
+from .common import DEVICES, metric_inputs, names, ours, skipping, stack, synchronise, torch_device, train_rounds
 
 ROUNDS = {"mlp": 20, "conv": 1}
 
 
-def play(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "auto") -> None:
-    """Play a fixed number of rounds and wait for the device."""
-    made = stack(model, backbone, device, seeds, speed)
-    for _ in range(ROUNDS[backbone]):
-        made.train_round()
+def train(model: str, backbone: str, device: str, seeds: int = 1, speed: str = "auto") -> None:
+    """Train for a fixed number of rounds and wait for the device."""
+    train_rounds(stack(model, backbone, device, seeds, speed), ROUNDS[backbone])
     synchronise(device)
 
 
@@ -32,7 +30,7 @@ class Rounds:
         stack(model, backbone, device)
 
     def time_rounds(self, model: str, backbone: str, device: str) -> None:
-        play(model, backbone, device)
+        train(model, backbone, device)
 
 
 class Seeds:
@@ -47,7 +45,7 @@ class Seeds:
         stack("gan", "mlp", device, seeds)
 
     def time_rounds(self, seeds: int, device: str) -> None:
-        play("gan", "mlp", device, seeds)
+        train("gan", "mlp", device, seeds)
 
 
 class Engines:
@@ -62,7 +60,7 @@ class Engines:
         stack("gan", "mlp", device, 16, engine)
 
     def time_rounds(self, engine: str, device: str) -> None:
-        play("gan", "mlp", device, 16, engine)
+        train("gan", "mlp", device, 16, engine)
 
 
 class Views:
@@ -73,11 +71,9 @@ class Views:
     param_names = ("device",)
 
     def setup(self, device: str) -> None:
-        with skipping():
-            from ganbench.datasets.moving import MNIST
-            from ganbench.training.batches import Batches
         images = torch.randint(256, (1000, 1, 28, 28), dtype=torch.uint8, device=torch_device(device))
-        self.batches = Batches(images, 50, [("random", "none", 0)], view=MNIST)
+        with skipping():
+            self.batches = ours("Batches")(images, 50, [("random", "none", 0)], view=ours("MNIST"))
         self.time_minibatch(device)
 
     def time_minibatch(self, device: str) -> None:
@@ -98,9 +94,9 @@ class Sampling:
         self.time_sample(device)
 
     def time_sample(self, device: str) -> None:
-        like = inputs("gan", device)
+        like = metric_inputs("gan", device)
         with skipping():
-            type(like)(like.game, like.spec, like.reference).fake(10_000)  # a new one has kept no images
+            type(like)(like.game, like.spec, like.real_data).fake(10_000)  # a new one has kept no images
         synchronise(device)
 
 
@@ -115,7 +111,7 @@ class Memory:
         stack("gan", backbone, "torch:cpu", 5)
 
     def peakmem_rounds(self, backbone: str) -> None:
-        play("gan", backbone, "torch:cpu", 5)
+        train("gan", backbone, "torch:cpu", 5)
 
 
 class CudaMemory:
@@ -132,5 +128,5 @@ class CudaMemory:
 
     def track_memory(self, backbone: str) -> int:
         torch.cuda.reset_peak_memory_stats()
-        play("gan", backbone, "torch:cuda", 5)
+        train("gan", backbone, "torch:cuda", 5)
         return torch.cuda.max_memory_allocated()

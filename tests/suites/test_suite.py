@@ -1,6 +1,9 @@
 """Suites, budgets and run specifications."""
 
+import importlib.metadata
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from ganbench.evaluation.measure import find
 from ganbench.records import fingerprint, from_json, to_json
 from ganbench.suites.expand import expand, parse_assignment, parse_literal
 from ganbench.suites.spec import RunSpec, read_spec, write_spec
-from ganbench.suites.suite import Budget, Suite, read_suite, suite_names
+from ganbench.suites.suite import Budget, Suite, read_suite, suite_files, suite_names
 
 SPEC = RunSpec(
     suite="s",
@@ -213,6 +216,62 @@ def test_suite_without_metrics_or_that_is_no_text_is_an_error(tmp_path: Path, te
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"b\.toml'"):
         read_suite(str(tmp_path / "b.toml"))
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Path:
+    """Return the folder of an installed package of somebody else that brings suites."""
+    folder = tmp_path / "their_suites"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "theirs.toml").write_text(text.replace('name = "tiny"', 'name = "theirs"'), encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "their_suites", raising=False)  # of the test before
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = importlib.metadata.EntryPoint("theirs", "their_suites", "ganbench.suites")
+    known = importlib.metadata.entry_points
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [*known(group=group), entries])
+    return folder
+
+
+def test_a_package_brings_suites_by_its_entry_point(package: Path) -> None:
+    assert {"digits", "theirs"} <= set(suite_names()) and suite_files()["theirs"] == package / "theirs.toml"
+    assert read_suite("theirs").name == "theirs"
+    with pytest.raises(UserError, match=r"unknown suite 'their'; did you mean theirs\?"):
+        read_suite("their")
+
+
+def test_two_suites_of_one_name_are_an_error(package: Path) -> None:
+    (package / "digits.toml").write_text("")
+    with pytest.raises(UserError, match=r"^suite 'digits' comes from two packages; rename '.*digits.toml'"):
+        suite_names()
+
+
+def test_a_package_that_is_gone_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = importlib.metadata.EntryPoint("gone", "gone_suites", "ganbench.suites")
+    known = importlib.metadata.entry_points
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [gone, *known(group=group)])
+    with pytest.warns(UserWarning, match="suites of 'gone_suites' could not be found"):
+        assert "digits" in suite_names()
+
+
+@pytest.mark.parametrize("command", ["run", "measure", "leaderboard", "publish"])
+def test_every_command_takes_a_suite_from_a_file(
+    command: str, suite: Path, runs: Path, tmp_path: Path, ganbench: Callable
+) -> None:
+    own = {
+        "run": ("--out", runs, "--device", "cpu"),
+        "measure": (runs, "--device", "cpu"),
+        "leaderboard": ("--out", runs, "--format", "md"),
+        "publish": ("--out", runs, "--budget", "quick", "--results", tmp_path / "results"),
+    }[command]
+    answer = ganbench(command, "--suite", suite, *own)
+    assert answer.code == 0, answer.err
+    said = {
+        "run": "all 6 runs are finished",
+        "measure": "measured 6 runs",
+        "leaderboard": "## tiny v1, budget quick",
+    }
+    assert said.get(command, "tiny-v1-quick.csv") in answer.out
 
 
 @pytest.mark.parametrize(
