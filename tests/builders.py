@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 LARGEST, LARGEST_OF_PLAYER = 3, 2  # what the integers of small settings are cut to
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Forget what is registered meanwhile, plug-in files included."""
+    from ganbench import registry
+
+    kinds = (registry.models, registry.datasets, registry.metrics, registry.extractors)
+    for kind in kinds:
+        kind.load()
+    before = [dict(kind._items) for kind in kinds]
+    yield
+    for kind, items in zip(kinds, before, strict=True):
+        kind._items = items
+    for name in [name for name in sys.modules if name.startswith(registry.PLUGIN)]:
+        del sys.modules[name]
 
 
 def small(name: str, backbone: Mapping[str, Any], **overrides: Any) -> dict[str, Any]:
