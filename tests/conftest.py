@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import sys
@@ -26,6 +27,13 @@ from tests.builders import forgotten
 def one_thread() -> None:
     """Use one thread: on busy cores the threads of small networks mostly wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def real_files(request: pytest.FixtureRequest) -> None:
+    """Skip what needs real files where there are none."""
+    if request.node.get_closest_marker("data") and not os.environ.get("GANBENCH_DATA"):
+        pytest.skip("GANBENCH_DATA names no folder of real files")
 
 
 @pytest.fixture(scope="session")

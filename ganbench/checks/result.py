@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from ganbench.metrics.numerics.threads import one_thread
+
 T = TypeVar("T")
 HERE = Path(__file__).parents[1]  # the package: errors that arise in it are put down to who called it
 LONGEST = 200  # characters of an error that are shown
@@ -41,8 +43,8 @@ def run_stages(stages: Iterable[Sequence[Callable[[T], None]]], subject: T) -> I
 
 
 def run_check(check: Callable[[T], None], subject: T) -> Result:
-    """Return what a check says of its subject; the global random state is left as it was."""
-    with _random_state_kept():
+    """Return what a check says of its subject, on one core; the global random state is left as it was."""
+    with _random_state_kept(), one_thread():  # threads of small networks mostly wait for each other
         return Result(check.__name__.replace("_", " "), fault_of(lambda: check(subject)))
 
 

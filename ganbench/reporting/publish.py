@@ -14,7 +14,7 @@ from ganbench.errors import UserError, suggest
 from ganbench.records import to_json, write_whole
 from ganbench.reporting.leaderboard import aggregate, choose, load_rows, read_reported
 from ganbench.reporting.render import render, tables
-from ganbench.runs.folder import code_of
+from ganbench.runs.code import code_of
 from ganbench.runs.scores import ScoreRow, read_rows, write_rows
 from ganbench.suites.expand import expand
 from ganbench.suites.spec import RunSpec

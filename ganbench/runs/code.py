@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ganbench import registry
 from ganbench.records import fingerprint
+from ganbench.suites.spec import RunSpec
 
 OURS = ("layers", "losses", "graphical", "distributions")  # packages of ganbench whose code makes numbers
 BACKBONES = {"mlp": "MLP", "conv": "Conv"}  # kind in the settings -> class
@@ -44,6 +45,11 @@ def code_hash(model: str, backbone: str) -> str:
     game = registry.models.get(model).game
     parts = reached((game.__module__, game.__name__), ("ganbench.layers.networks", BACKBONES[backbone]))
     return fingerprint(sorted((name, part.digest) for (_, name), part in parts.items()))
+
+
+def code_of(spec: RunSpec) -> str:
+    """Return the hash of the present code of a run's model."""
+    return code_hash(spec.model, spec.backbone)
 
 
 def reached(*roots: Place) -> dict[Place, Definition]:

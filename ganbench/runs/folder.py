@@ -18,7 +18,7 @@ from ganbench.errors import UserError
 from ganbench.game.contract import Game
 from ganbench.game.model import Model
 from ganbench.records import seed_stream, write_whole
-from ganbench.runs.code import code_hash
+from ganbench.runs.code import code_of
 from ganbench.suites.spec import RunSpec, read_spec, write_spec
 
 
@@ -61,11 +61,6 @@ def pending(specs: Sequence[RunSpec], out: Path, data: str = "") -> list[RunSpec
         return same and read_spec(spec.folder(out)).agrees(spec)  # a default may have changed
 
     return [spec for spec in specs if not ended(spec)]
-
-
-def code_of(spec: RunSpec) -> str:
-    """Return the hash of the present code of a run's model."""
-    return code_hash(spec.model, spec.backbone)
 
 
 def load_plugin_of(folder: Path) -> None:

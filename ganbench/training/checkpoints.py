@@ -13,7 +13,7 @@ import torch
 from ganbench.datasets import Dataset
 from ganbench.errors import UserError
 from ganbench.records import fingerprint, write_whole
-from ganbench.runs.folder import code_of
+from ganbench.runs.code import code_of
 from ganbench.suites.spec import RunSpec
 from ganbench.training.stack import Stack
 

@@ -19,7 +19,8 @@ from ganbench.errors import UserError
 from ganbench.game.contract import Game
 from ganbench.precision import float32_arithmetic
 from ganbench.records import write_whole
-from ganbench.runs.folder import Status, build, code_of, snapshot_rounds, write_run, write_snapshot
+from ganbench.runs.code import code_of
+from ganbench.runs.folder import Status, build, snapshot_rounds, write_run, write_snapshot
 from ganbench.suites.spec import RunSpec
 from ganbench.training import checkpoints
 from ganbench.training.fit import finished, fitted, state

@@ -1,6 +1,7 @@
 """The command line: mistakes are one line and exit code 2, nothing is done twice, nothing is half-written."""
 
 import gzip
+import io
 import os
 import re
 import shutil
@@ -214,7 +215,7 @@ def test_message_of_many_lines_becomes_one(ganbench: Cli, monkeypatch: pytest.Mo
     def fail(name: str) -> None:
         raise UserError("one\n  two")
 
-    monkeypatch.setattr("ganbench.suites.suite.read_suite", fail)
+    monkeypatch.setattr("ganbench.execution.suite.read_suite", fail)
     assert mistake(ganbench("run", "--suite", "digits")) == "one two"
 
 
@@ -425,7 +426,10 @@ def test_published_rows_give_the_same_leaderboard(
         "leaderboards/tiny-v1-quick.md",
         "leaderboards/tiny-v1-quick.csv",
     ]
-    assert answer.out.split() == [str(results / name) for name in written]
+    settings = sorted((results / "settings" / "tiny-v1-quick").glob("*.json"))
+    assert len(settings) == 3 and set(answer.out.split()) == {str(p) for p in settings} | {
+        str(results / name) for name in written
+    }
     rows = leaderboard.load_rows([results / "scores" / "tiny-v1-quick.csv"])
     raw = leaderboard.load_rows(finished.glob("tiny/*/*/scores.csv"))
     by = ["model", "seed", "metric"]
@@ -443,14 +447,27 @@ def test_published_rows_give_the_same_leaderboard(
     assert files(results) == before
 
 
-def test_changed_suite_without_a_new_version_is_noticed(
+def test_changed_suite_without_a_new_version_is_another_line(
     ganbench: Cli, suite: Path, runs: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "changed.toml"
     path.write_text(suite.read_text(encoding="utf-8").replace("rounds = 20", "rounds = 10"), encoding="utf-8")
     assert ganbench("run", "--suite", path, "--out", runs, "--device", "cpu", "--models", "vae").code == 0
-    line = mistake(ganbench("leaderboard", "--suite", path, "--out", runs))
-    assert line.startswith("vae has two rows of fid@mlp-digits-v1 for seed 0 in tiny v1 quick digits; ")
+    table = pd.read_csv(
+        io.StringIO(ganbench("leaderboard", "--suite", path, "--out", runs, "--format", "csv").out)
+    )
+    assert table[table["model"] == "vae"]["config_hash"].nunique() == 2 and (table["seeds"] == 2).all()
+
+
+def test_rows_of_two_codes_share_no_line(ganbench: Cli, suite: Path, runs: Path, tmp_path: Path) -> None:
+    [one, *_] = runs.glob("tiny/vae/*/scores.csv")
+    other = tmp_path / "other" / "tiny" / "vae" / "elsewhere" / "scores.csv"
+    other.parent.mkdir(parents=True)
+    code = read_rows(one)[0].code_hash
+    other.write_text(one.read_text(encoding="utf-8").replace(code, "another"), encoding="utf-8")
+    shutil.copytree(other.parent, runs / "tiny" / "vae" / "elsewhere")
+    line = mistake(ganbench("leaderboard", "--suite", suite, "--out", runs))
+    assert line.startswith("vae has two rows of fid@mlp-digits-v1 for seed ")
 
 
 @pytest.mark.parametrize("what", ["models", "datasets", "metrics", "extractors", "suites"])

@@ -47,7 +47,7 @@ def test_two_processes_give_the_rows_of_one_in_the_order_of_the_work(
     assert scores(tmp_path) == scores(finished)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_failure_is_told_after_the_others_are_finished(suite: Path, tmp_path: Path, workers: int) -> None:
     todo = jobs_of(suite, tmp_path, gan={"batch": 5000}, **{"real-train": {"batch": 6000}})
     outcomes = backends.run_jobs(todo, workers, quiet)
@@ -218,25 +218,31 @@ class Threads(Game):
 """
 
 
-@pytest.mark.parametrize(("cores", "workers", "share"), [(5, 2, "2 2"), (1, 2, "1 1"), (4, 9, "2 2")])
-def test_workers_share_out_the_threads(
-    suite: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    clean_registry: None,
-    cores: int,
-    workers: int,
-    share: str,
+def test_a_worker_works_with_the_threads_of_its_share(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None
 ) -> None:
     (tmp_path / "threads.py").write_text(THREADS, encoding="utf-8")
     monkeypatch.setenv("GANBENCH_THREADS", str(tmp_path / "notes"))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     registry.load_plugin(tmp_path / "threads.py")
     plan = expand(read_suite(str(suite)), "quick", ["threads", "real-train"], seeds=1)
     plugins = (str(tmp_path / "threads.py"),)
     todo = [Job(tuple(specs), METRICS, tmp_path, "cpu", plugins=plugins) for specs in plan.values()]
-    jobs.check(backends.run_jobs(todo, workers, quiet))
-    assert (tmp_path / "notes").read_text(encoding="utf-8").split("\n")[:-1] == [share]
+    jobs.check(backends.run_jobs(todo, 2, quiet))
+    assert (tmp_path / "notes").read_text(encoding="utf-8").split("\n")[:-1] == ["2 2"]
+
+
+@pytest.mark.parametrize(("cores", "workers", "share"), [(5, 2, "2"), (1, 2, "1"), (6, 9, "2")])
+def test_workers_share_out_the_threads(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, workers: int, share: str
+) -> None:
+    def begin(run_job: object, items: list[Job], count: int, *rest: object, **options: object) -> list[Outcome]:
+        assert (count, options["environment"]) == (min(workers, 3), {"OMP_NUM_THREADS": share})
+        return [Outcome(job.model) for job in items]
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    monkeypatch.setattr(backends, "in_processes", begin)
+    assert len(backends.run_jobs(jobs_of(suite, tmp_path), workers, quiet)) == 3
 
 
 def test_longest_work_begins_first_and_outcomes_keep_their_order(

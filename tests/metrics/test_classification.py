@@ -28,7 +28,7 @@ class FakeInputs:
 
     logits: Tensor | None
     classes: Tensor
-    game = SimpleNamespace(data=SimpleNamespace(classes=4))
+    game = SimpleNamespace(data=SimpleNamespace(classes=4), supervision="conditional")
 
     @property
     def samples(self):
