@@ -4,7 +4,26 @@ from __future__ import annotations
 
 import math
 import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Forget what is registered meanwhile, plug-in files included."""
+    from ganbench import registry
+
+    kinds = (registry.models, registry.datasets, registry.metrics, registry.extractors)
+    for kind in kinds:
+        kind.load()
+    before = [dict(kind._items) for kind in kinds]
+    yield
+    for kind, items in zip(kinds, before, strict=True):
+        kind._items = items
+    for name in [name for name in sys.modules if name.startswith(registry.PLUGIN)]:
+        del sys.modules[name]
 
 
 def rows(*counts: int, **options: Any) -> list[Any]:

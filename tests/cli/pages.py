@@ -6,8 +6,8 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 
 from ganbench import datasets, registry
 from ganbench.datasets import Dataset
-from ganbench.execution import jobs
-from ganbench.plotting import kinds, trajectory
+from ganbench.evaluation import real
+from ganbench.execution import backends
 from ganbench.suites import suite as suites
 from ganbench.suites.expand import chosen_models
 from ganbench.suites.suite import Budget, Suite
@@ -50,7 +50,7 @@ def files() -> dict[str, str]:
 
 def lines() -> list[tuple[str, str]]:
     """Return (page, line) of every shell line, and of every command with options inside a sentence, each once."""
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         shell = [line for _, language, block in blocks(page) if language == "sh" for line in block.splitlines()]
@@ -59,8 +59,8 @@ def lines() -> list[tuple[str, str]]:
         spoken = [line for line in spoken if not re.search(r"\b[A-Z]{2,}\b", line)]
         for line in [*shell, *spoken]:
             if line.strip():
-                found.setdefault(" ".join(line.split()), page.name)
-    return [(page, line) for line, page in found.items()]
+                found.setdefault(" ".join(words(line)), (page.name, line.strip()))
+    return list(found.values())
 
 
 def words(line: str) -> list[str]:
@@ -112,14 +112,14 @@ def few(data: Dataset) -> Dataset:
     return replace(data, images=cut(data.images), labels=cut(data.labels))
 
 
-def like(name: str, channels: int = 1) -> Dataset:
-    """Return the 8x8 digits as if they were MNIST: 28x28 pixels."""
-    digits = datasets.load("digits")
-    images = {
-        split: torch.nn.functional.pad(x.repeat_interleave(3, 2).repeat_interleave(3, 3), (2, 2, 2, 2))
-        for split, x in digits.images.items()
-    }
-    return replace(digits, name=name, images={split: x.repeat(1, channels, 1, 1) for split, x in images.items()})
+def like(digits: Dataset, name: str, channels: int) -> Dataset:
+    """Return the 8x8 digits under another name, with 28x28 pixels and some equal channels."""
+
+    def enlarged(x: torch.Tensor) -> torch.Tensor:
+        wide = x.repeat_interleave(3, 2).repeat_interleave(3, 3)
+        return torch.nn.functional.pad(wide, (2, 2, 2, 2)).repeat(1, channels, 1, 1)
+
+    return replace(digits, name=name, images={split: enlarged(x) for split, x in digits.images.items()})
 
 
 def save_files(folder: Path) -> None:
@@ -139,29 +139,21 @@ def save_files(folder: Path) -> None:
             Image.fromarray(tile).save(folder / "clips" / str(index) / f"{frame}.png")
 
 
-@contextmanager
-def small_world(patch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
+def make_small_world(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Make a folder with the files of the pages the working one, and shrink all suites and datasets."""
     save_files(folder)
     patch.chdir(folder)
-    read, load = suites.read_suite, datasets.load
+    read, load, digits = suites.read_suite, datasets.load, datasets.load("digits")
+    copies = {"mnist": like(digits, "mnist", 1), "stacked-mnist": like(digits, "stacked-mnist", 3)}
 
     def load_few(name: str, root: str | Path | None = None, download: bool = True) -> Dataset:
-        if name in ("mnist", "stacked-mnist"):
-            return few(like(name, 3 if name == "stacked-mnist" else 1))
-        data = load(name, root, download)
-        return data if name == "digits" and sys._getframe(1).f_code.co_name == "like" else few(data)
+        return few(copies[name] if name in copies else load(name, root, download))
 
     everywhere(patch, read, lambda name: small(read(name)))
     everywhere(patch, load, load_few)
     everywhere(patch, engines.compiled, lambda step: step)  # compiling takes longer than all the rest
-    everywhere(patch, jobs.in_processes, alone)
-    kept = (jobs._load, jobs._reference, kinds.real_data, trajectory._load)
-    for function in kept:
-        function.cache_clear()
-    yield
-    for function in kept:
-        function.cache_clear()
+    patch.setitem(backends.BACKENDS, "processes", backends.serial)  # others would not see the small world
+    patch.setattr(real, "_loaded", lru_cache(real._loaded.__wrapped__))  # with nothing of the large world
 
 
 def everywhere(patch: pytest.MonkeyPatch, old: Callable[..., Any], new: Callable[..., Any]) -> None:
@@ -171,8 +163,3 @@ def everywhere(patch: pytest.MonkeyPatch, old: Callable[..., Any], new: Callable
             for key, value in list(vars(module).items()):
                 if value is old:
                     patch.setattr(module, key, new)
-
-
-def alone(perform: Callable[..., Any], items: list[Any], workers: int, tell: Any, **_: Any) -> list[Any]:
-    """Do in this process what several would: they would not see the small world."""
-    return [perform(item, tell) for item in items]
