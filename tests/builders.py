@@ -1,60 +1,29 @@
-"""What many tests need made: score rows that nobody measured, and small games."""
+"""What many tests need made: score rows that nobody measured."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-LARGEST, LARGEST_OF_PLAYER = 3, 2  # what the integers of small settings are cut to
 
-
-def small(name: str, backbone: Mapping[str, Any], **overrides: Any) -> dict[str, Any]:
-    """Return a model's settings with large integers cut: widths, codes, steps, boosts, lookaheads, epochs."""
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Forget what is registered meanwhile, plug-in files included."""
     from ganbench import registry
 
-    model = registry.models.get(name)
-    settings = model.settings(backbone)
-    return model.settings(
-        backbone, dict(_cut(settings, {player.name for player in model.game.players})), overrides
-    )
-
-
-def _cut(settings: Mapping[str, Any], players: set[str]) -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            largest = LARGEST_OF_PLAYER if key in players else LARGEST
-            for path, part in _cut(value, players):
-                yield f"{key}.{path}", min(part, largest) if isinstance(part, int) else part
-        elif type(value) is int:
-            yield key, min(value, LARGEST)
-        elif isinstance(value, list) and all(type(part) is int for part in value):
-            yield key, [min(part, LARGEST) for part in value]
-
-
-def one_per_path(names: Iterable[str]) -> list[Any]:
-    """Return the names as parameters of a test: `make test` takes the first of each game class and way through it.
-
-    Ways differ in a text, a switch, the length of a list, or in whether a number is 0; variants that differ in the
-    sizes of their numbers only are left to `make test-all`.
-    """
-    import pytest
-
-    from ganbench import registry
-
-    def way(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return tuple((key, way(part)) for key, part in sorted(value.items()) if key != "backbone")
-        return len(value) if isinstance(value, list) else bool(value) if isinstance(value, int | float) else value
-
-    seen, cases = set(), []
-    for name in names:
-        model = registry.models.get(name)
-        path = model.game, way(model.settings({"kind": "mlp"}))
-        cases.append(pytest.param(name, marks=[pytest.mark.nightly] if path in seen else []))
-        seen.add(path)
-    return cases
+    kinds = (registry.models, registry.datasets, registry.metrics, registry.extractors)
+    for kind in kinds:
+        kind.load()
+    before = [dict(kind._items) for kind in kinds]
+    yield
+    for kind, items in zip(kinds, before, strict=True):
+        kind._items = items
+    for name in [name for name in sys.modules if name.startswith(registry.PLUGIN)]:
+        del sys.modules[name]
 
 
 def rows(*counts: int, **options: Any) -> list[Any]:

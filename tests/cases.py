@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -62,14 +62,16 @@ def first_of_each_class(names: Iterable[str]) -> list[str]:
     return list(first.values())
 
 
-def cases(names: Iterable[str], conv: bool = False) -> list[Any]:
+def cases(
+    names: Iterable[str], conv: bool = False, chosen: Callable[[list[str]], list[str]] = representatives
+) -> list[Any]:
     """Return (model, backbone) parameters of a test: some by day, the others with the mark `nightly`.
 
-    By day these are the representatives on dense networks and, if asked for, one of each class on convolutions.
+    By day these are the chosen ones on dense networks and, if asked for, one of each class on convolutions.
     """
     names = list(names)
     convolved = [name for name in names if takes_conv(name)] if conv else []
-    day = {(name, "mlp") for name in representatives(names)}
+    day = {(name, "mlp") for name in chosen(names)}
     day |= {(name, "conv") for name in first_of_each_class(convolved)}
     out = []
     for name, backbone in [(name, DENSE) for name in names] + [(name, CONV) for name in convolved]:

@@ -20,6 +20,7 @@ from ganbench import registry
 from ganbench.cli.app import main
 from ganbench.datasets import Dataset
 from ganbench.errors import UserError
+from tests.builders import forgotten
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -153,15 +154,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def clean_registry() -> Iterator[None]:
     """Forget what a test registers."""
-    kinds = (registry.models, registry.datasets, registry.metrics, registry.extractors)
-    for kind in kinds:
-        kind.load()
-    before = [dict(kind._items) for kind in kinds]
-    yield
-    for kind, items in zip(kinds, before, strict=True):
-        kind._items = items
-    for name in [name for name in sys.modules if name.startswith("ganbench_plugin_")]:
-        del sys.modules[name]
+    with forgotten():
+        yield
 
 
 def scores(out: Path) -> dict[str, str]:

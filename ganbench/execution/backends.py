@@ -34,6 +34,8 @@ def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell, backend: str = "") -
     backend = backend or ("serial" if workers <= 1 else "processes")
     if backend not in BACKENDS:
         raise suggest("backend", backend, list(BACKENDS))
+    if not jobs:
+        return []
     for job in jobs:  # absent files are one error, not one per model, and only this process fetches any
         job.real_data()
     return BACKENDS[backend](jobs, workers, tell)

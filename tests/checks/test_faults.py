@@ -183,7 +183,7 @@ def test_a_planted_fault_is_named_on_one_line(checked: Callable[[str], Any], nam
 
 
 def test_the_model_of_the_readme_passes(checked: Callable[[str], Any]) -> None:
-    [text] = re.findall(r"<!-- plugin -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    [text] = re.findall(r"<!-- my_gan.py -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     answer = checked(text)
     assert answer.code == 0 and answer.out.startswith("my-gan: "), answer.out
 

@@ -1,5 +1,6 @@
 """One dropped file is all that a new model or metric needs."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,18 @@ def test_plugin_that_kills_its_process_costs_the_other_models_nothing(
     assert answer.code == 2 and "real-train" in answer.out and "grey" not in answer.out
     assert answer.err.startswith("ganbench: error: grey: its process was killed by signal 9")
     assert answer.err.endswith("; run the same command again to go on\n") and answer.err.count("\n") == 1
+
+
+def test_models_of_a_plugin_join_those_of_the_suite(
+    ganbench: Callable[..., Any], plugin: Path, suite: Path, finished: Path, tmp_path: Path
+) -> None:
+    """After the suite is finished, only the plug-in's model is left to train; named models are run alone."""
+    out = shutil.copytree(finished, tmp_path / "runs")
+    run = ("run", "--suite", suite, "--out", out, "--device", "cpu", "--plugin", plugin)
+    named = ganbench(*run, "--models", "gan")
+    assert named.code == 0 and "nothing to train" in named.out and "grey" not in named.out
+    answer = ganbench(*run)
+    assert answer.code == 0 and "trained 2 of 8 runs, measured 2" in answer.out and "grey" in answer.out, (
+        answer.err
+    )
+    assert "grey" not in ganbench("run", "--suite", suite, "--out", out, "--device", "cpu").out

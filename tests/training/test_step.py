@@ -25,7 +25,7 @@ from ganbench.training.batches import scale
 from ganbench.training.engines import choose_engine
 from ganbench.training.stack import Stack, labels_for
 from ganbench.training.step import note_nonfinite, steps_of_round
-from tests.cases import CONV, DENSE, TRAINED, cases
+from tests.cases import CONV, DENSE, TRAINED, cases, first_of_each_class
 
 ROUNDS, BATCH = 50, 16
 # One of each kind of step: both orders of play, penalties, buffers that change, one player, convolutions.
@@ -95,7 +95,7 @@ def test_compiled_steps_in_float32_differ_by_rounding(tiny):
     assert deviation(compiled, eager) < 1e-3
 
 
-@pytest.mark.parametrize(("name", "backbone"), cases(TRAINED))
+@pytest.mark.parametrize(("name", "backbone"), cases(TRAINED, chosen=first_of_each_class))
 def test_every_step_can_be_traced(name, backbone, traced):
     """The trace is what gets compiled; played operation by operation it must give the eager numbers."""
     case = Case.of(registry.models.get(name), backbone)
