@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ganbench import registry
 from ganbench.datasets import Dataset
-from ganbench.game import SGD, Adam, RMSprop
+from ganbench.errors import UserError
+from ganbench.game import SGD, SGHMC, Adam, RMSprop
 from ganbench.game.contract import Game
 from ganbench.suites.expand import expand
 from ganbench.suites.suite import read_suite
@@ -159,6 +160,12 @@ def test_a_foreseen_step_is_the_step(rule) -> None:
         rule.step(real, tuple(gradients), state, lr, momentum)
     assert torch.allclose(real[0], foreseen[0], rtol=1e-10, atol=1e-12)
     assert not torch.allclose(real[0], parameters[0], atol=1e-3)
+
+
+def test_steps_with_noise_cannot_be_foreseen() -> None:
+    one = torch.ones((), dtype=torch.float64)
+    with pytest.raises(UserError, match="the steps of SGHMC cannot be foreseen; choose another to unroll"):
+        SGHMC().lookahead([one], [one], SGHMC().start([one]), one, one)
 
 
 def test_a_parameter_without_gradient_does_not_spoil_the_future() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from ganbench import registry
-from ganbench.game.optimisers import SGD, Adam, RMSprop
+from ganbench.game.optimisers import SGD, SGHMC, Adam, RMSprop
 from ganbench.game.players import Player
 from ganbench.game.schedules import Constant, Decay, LinearDecay
 from ganbench.records import from_json, to_json
@@ -37,6 +37,8 @@ def test_momentum_rises_linearly_then_stays():
     assert SGD(momentum=0.3, final_momentum=0.9).momentum_at(50) == 0.3
 
 
-@pytest.mark.parametrize("optimiser", [Adam(), RMSprop(), SGD(schedule=Decay()), Adam(schedule=LinearDecay(0.5))])
+@pytest.mark.parametrize(
+    "optimiser", [Adam(), RMSprop(), SGD(schedule=Decay()), SGHMC(burn_in=3), Adam(schedule=LinearDecay(0.5))]
+)
 def test_rules_survive_json(optimiser):
     assert from_json(Player, to_json(Player("p", ("n",), optimiser))) == Player("p", ("n",), optimiser)
