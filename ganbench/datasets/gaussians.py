@@ -40,14 +40,14 @@ class Mixture(ComponentDistribution):
     Args:
         centres: (k, d).
         stds: standard deviation along each dimension, (d,); where it is 0 every vector has the centre's number.
-        per_dimension: see `Modes`.
     """
 
-    def __init__(self, centres: Tensor, stds: Tensor, per_dimension: bool = False) -> None:
+    def __init__(self, centres: Tensor, stds: Tensor) -> None:
         self.centres, self.stds, k = centres.double(), stds.double(), len(centres)
         self.dimensions = centres.shape[1]
         self.probabilities = torch.full((k,), 1 / k, dtype=torch.float64)
-        self.modes = Modes(self.centres, float(stds.max()), self.probabilities, per_dimension)
+        variances = None if bool((self.stds == self.stds[0]).all()) else self.stds.square().expand(k, -1)
+        self.modes = Modes(self.centres, float(stds.max()), self.probabilities, variances)
 
     def draw(self, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
         random = np.random.RandomState(seed)
@@ -77,7 +77,9 @@ class Ellipsoids(ComponentDistribution):
         k, self.dimensions = means.shape
         self.probabilities = torch.full((k,), 1 / k, dtype=torch.float64)
         spread = float((self.factors.square().sum(2) + self.noise.square()).mean().sqrt())
-        self.modes = Modes(self.means, spread, self.probabilities, per_dimension=True)
+        covariances = self.factors @ self.factors.mT + torch.diag(self.noise.square())
+        variances = torch.linalg.eigvalsh(covariances).clamp(min=0)
+        self.modes = Modes(self.means, spread, self.probabilities, variances)
 
     def standardised(self) -> Ellipsoids:
         """Return the law of the vectors after each dimension has got mean 0 and variance 1, exactly."""

@@ -39,7 +39,7 @@ def _both(std: float) -> Tensor:
 def lines() -> Mixture:
     """Return 10 Gaussians c (1, ..., 1) in 1200 dimensions that vary in the first 700 only; VEEGAN's code."""
     stds = (torch.arange(1200) < 700).double()
-    return Mixture(torch.tensor(LEVELS, dtype=torch.float64)[:, None].expand(-1, 1200), stds, per_dimension=True)
+    return Mixture(torch.tensor(LEVELS, dtype=torch.float64)[:, None].expand(-1, 1200), stds)
 
 
 def planes(dimensions: int = 100) -> Ellipsoids:

@@ -15,13 +15,13 @@ class Modes:
         centres: (modes, d) float64.
         spread: standard deviation of a mode along each dimension.
         probabilities: (modes,) float64.
-        per_dimension: whether distances are root mean squares over the dimensions instead of Euclidean.
+        variances: of each mode along its principal axes, (modes, d) float64; None where all are spread^2.
     """
 
     centres: Tensor
     spread: float
     probabilities: Tensor
-    per_dimension: bool = False
+    variances: Tensor | None = None
 
 
 class KnownDistribution:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from ganbench import datasets, registry
 from ganbench.distributions.known import KnownDistribution, Modes
 from ganbench.errors import UserError
-from ganbench.metrics.modes import divergence, nearest_modes
+from ganbench.metrics.modes import INSIDE, divergence, nearest_modes, typical
 
 
 @dataclass(eq=False)
@@ -69,17 +70,29 @@ def test_only_high_quality_samples_count_and_the_bound_itself_is_outside() -> No
     assert nearest.tolist() == [0, 0, 0, 1, 1] and high.tolist() == [False, True, True, True, False]
 
 
-def test_per_dimension_distances_let_true_samples_of_1200_dimensions_through() -> None:
-    truth = datasets.load("mixture-1200d").distribution
+@pytest.mark.parametrize("name", ["mixture-100d", "mixture-1200d"])
+def test_in_many_dimensions_true_samples_pass_and_what_is_none_does_not(name: str) -> None:
+    truth = datasets.load(name).distribution
     x = truth.sample(2500, 0)
-    assert score("high-quality", x, truth).value == 1 and score("modes-captured", x, truth).value == 10
-    assert "root mean square" in score("high-quality", x, truth).protocol
-    modes = truth.modes
-    _, euclidean = nearest_modes(x, Modes(modes.centres, modes.spread, modes.probabilities))
-    assert not euclidean.any()  # the literal reading would count none
-    flat = datasets.load("mixture-100d").distribution
-    x = flat.sample(2500, 0)
-    assert score("modes-captured", x, flat).value == 10 and score("high-quality", x, flat).value > 0.98
+    assert score("modes-captured", x, truth).value == 10
+    assert score("high-quality", x, truth).value == pytest.approx(1 - math.exp(-4.5), abs=0.006)
+    assert "in the central 98.9 % of the mode's own" in score("high-quality", x, truth).protocol
+    noise = torch.randn(2500, truth.dimensions, generator=torch.Generator().manual_seed(0))
+    for other in (noise, truth.modes.centres[:1].expand(2500, -1)):
+        assert score("high-quality", other, truth).value == 0
+
+
+def test_constants_are_no_samples_of_1200_dimensions() -> None:
+    truth = datasets.load("mixture-1200d").distribution
+    for value in (-13.0, -0.5, 0.0, 0.5, 1.0, 3.0):
+        assert score("high-quality", torch.full((2500, 1200), value), truth).value == 0
+
+
+def test_the_interval_of_distances_is_that_of_a_chi_square() -> None:
+    low, high = typical(torch.tensor([4.0] * 700 + [0.0] * 500))
+    law = stats.chi2(700)
+    assert law.cdf((high / 2) ** 2) - law.cdf((low / 2) ** 2) == pytest.approx(INSIDE, abs=1e-9)
+    assert law.cdf((low / 2) ** 2) == pytest.approx(math.exp(-4.5) / 2, rel=1e-6)
 
 
 def test_divergence_of_counts_is_that_of_their_shares() -> None:
