@@ -104,6 +104,31 @@ def _mode_kl(inputs: MetricInputs, extractor: str) -> Score:
     return Score(divergence(counts, modes.probabilities), math.nan, n, protocol, detail)
 
 
+def _mode_kl_all(inputs: MetricInputs, extractor: str) -> Score:
+    counts, high, modes, protocol = _found(inputs)
+    # Of a round mode in d dimensions, 3 deviations hold another share than in the plane.
+    inside = (
+        INSIDE if modes.variances is not None else float(stats.chi2.cdf(DEVIATIONS**2, modes.centres.shape[1]))
+    )
+    none = len(high) - counts.sum()
+    law = torch.cat([modes.probabilities * inside, torch.tensor([1 - inside], dtype=torch.float64)])
+    value = divergence(torch.cat([counts, none[None]]), law)
+    return Score(
+        value, math.nan, len(high), f"{protocol}; one more cell for samples of no mode", f"{none} of no mode"
+    )
+
+
+register(
+    Metric(
+        name="mode-kl-all",
+        version=1,
+        summary="KL(samples over modes and 'no mode' || law), nats; noise cannot win it",
+        ability="sample",
+        better="lower",
+        unit="nats",
+        compute=_mode_kl_all,
+    )
+)
 register(
     Metric(
         name="modes-captured",

@@ -14,6 +14,7 @@ from ganbench import datasets, registry
 from ganbench.distributions.known import KnownDistribution, Modes
 from ganbench.errors import UserError
 from ganbench.metrics.modes import INSIDE, divergence, nearest_modes, typical
+from ganbench.suites.suite import read_suite
 
 
 @dataclass(eq=False)
@@ -76,6 +77,7 @@ def test_in_many_dimensions_true_samples_pass_and_what_is_none_does_not(name: st
     x = truth.sample(2500, 0)
     assert score("modes-captured", x, truth).value == 10
     assert score("high-quality", x, truth).value == pytest.approx(1 - math.exp(-4.5), abs=0.006)
+    assert score("mode-kl-all", x, truth).value < 0.01
     assert "in the central 98.9 % of the mode's own" in score("high-quality", x, truth).protocol
     noise = torch.randn(2500, truth.dimensions, generator=torch.Generator().manual_seed(0))
     for other in (noise, truth.modes.centres[:1].expand(2500, -1)):
@@ -93,6 +95,40 @@ def test_the_interval_of_distances_is_that_of_a_chi_square() -> None:
     law = stats.chi2(700)
     assert law.cdf((high / 2) ** 2) - law.cdf((low / 2) ** 2) == pytest.approx(INSIDE, abs=1e-9)
     assert law.cdf((low / 2) ** 2) == pytest.approx(math.exp(-4.5) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ring", "grid"])
+def test_noise_and_blobs_rank_behind_a_sampler_of_95_percent(name: str) -> None:
+    """Among samples of high quality alone, uniform noise finds nearly all modes nearly evenly."""
+    truth = datasets.load(name).distribution
+    random = torch.Generator().manual_seed(0)
+    box = truth.modes.centres.abs().max()
+    noise = (2 * torch.rand(2500, 2, generator=random) - 1) * box
+    good = truth.sample(2500, 0)
+    good[::20] = noise[::20].float()  # 5 %, most of them of no mode
+    scored = score("mode-kl-all", good, truth)
+    assert scored.value == pytest.approx(
+        0.95 * math.log(0.95 / INSIDE) + 0.05 * math.log(0.05 / (1 - INSIDE)), abs=0.03
+    )
+    others = {
+        "noise": noise,
+        "centre": torch.zeros(2500, 2),
+        "normal": torch.randn(2500, 2, generator=random),
+        "one mode": truth.modes.centres[3].expand(2500, -1),
+    }
+    for what, x in others.items():
+        assert score("mode-kl-all", x, truth).value > 20 * scored.value, what
+    assert score("mode-kl-all", truth.sample(2500, 1), truth).value < 0.02
+
+
+def test_the_suite_of_mixtures_ranks_by_what_noise_cannot_win() -> None:
+    assert read_suite("mixtures").metrics[0] == "mode-kl-all"
+
+
+def test_samples_of_no_mode_are_a_cell_of_their_own() -> None:
+    truth = datasets.load("ring").distribution
+    found = score("mode-kl-all", torch.zeros(2500, 2), truth)
+    assert found.value == pytest.approx(4.5) and found.detail == "2500 of no mode" and found.n == 2500
 
 
 def test_divergence_of_counts_is_that_of_their_shares() -> None:
