@@ -79,6 +79,7 @@ def _cell(row: object) -> str:
     if row.diverged and not row.measured:  # type: ignore[attr-defined]
         return "diverged"
     text = number(row.mean, row.high - row.mean)  # type: ignore[attr-defined]
+    text += " †" if row.caution else ""  # type: ignore[attr-defined]
     # A mean over the seeds that had a value must not pass for one over all.
     partial = 0 < row.measured < row.seeds  # type: ignore[attr-defined]
     return f"{text} ({row.measured}/{row.seeds})" if partial else text  # type: ignore[attr-defined]
@@ -98,7 +99,7 @@ def _footnotes(part: pd.DataFrame) -> list[str]:
         notes.append(f"of earlier code or settings, to be trained again: {which}")
     doubtful = part[part["caution"] != ""]
     for (metric, caution), group in doubtful.groupby(["metric", "caution"], sort=False):
-        notes.append(f"{metric}, {caution}: {', '.join(dict.fromkeys(group['model']))}")
+        notes.append(f"† {metric}, {caution}: {', '.join(dict.fromkeys(group['model']))}")
     lost = part[(part["measured"] < part["seeds"]) & (part["reason"] != "")]
     names = labels(part)
     lost = lost.assign(model=[names[pair] for pair in zip(lost["model"], lost["config_hash"], strict=True)])

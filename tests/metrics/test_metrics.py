@@ -128,6 +128,15 @@ def test_parzen_grids() -> None:
     fine = parzen.fine_grid()
     assert float(fine[0]) == pytest.approx(0.05) and float(fine[-1]) == 1
     assert (fine[1:] / fine[:-1]).max() <= 1.04
+    published = torch.logspace(-1.2, 0, 25, dtype=torch.float64)
+    assert torch.allclose(parzen.fold_grid()[-25:], published, rtol=1e-12)
+
+
+def test_samples_that_vary_little_get_a_bandwidth_inside_the_grid(inputs: FakeInputs) -> None:
+    """A generator of std 0.01 around one image; the paper's least bandwidth is 0.063."""
+    inputs.generated = 0.5 + 0.01 * torch.randn(400, 1, 2, 3, generator=torch.Generator().manual_seed(0))
+    score = registry.metrics.get("parzen-fgan").compute(inputs, "")
+    assert 0.002 < float(score.detail.removeprefix("sigma=")) < 0.02
 
 
 def test_held_out_folds_leave_the_own_fold_out() -> None:
@@ -501,7 +510,7 @@ def test_protocol_text_names_counts_and_detail_what_was_chosen(inputs: FakeInput
 def test_a_bandwidth_at_the_edge_is_told(inputs: FakeInputs) -> None:
     # The 400 centres repeat 200 images, so held-out folds hold copies and the smallest sigma wins.
     score = registry.metrics.get("parzen-fgan").compute(inputs, "")
-    assert score.detail == "sigma=0.0631 at the edge of the grid"
+    assert score.detail == "sigma=0.001 at the edge of the grid"
     assert "400 generated images as centres; sigma by 3-fold" in score.protocol
 
 

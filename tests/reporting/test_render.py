@@ -270,11 +270,13 @@ def test_rendering_is_repeatable(form: str) -> None:
     assert make() == make()
 
 
-def test_doubtful_values_are_named_below_the_table() -> None:
+def test_doubtful_values_are_marked_in_their_cell_and_named_below_the_table() -> None:
     rows = [
         *(row("a", 1.0 + seed, seed, detail="sigma=0.1 at the edge of the grid") for seed in range(3)),
         *(row("b", 1.0 + seed, seed, detail="sigma=0.2") for seed in range(3)),
     ]
-    ((_, _, _, notes),) = tables(aggregate(pd.DataFrame(rows)))
+    ((_, wide, _, notes),) = tables(aggregate(pd.DataFrame(rows)))
     (note,) = [note for note in notes if "edge" in note]
-    assert note == "fid, sigma=0.1 at the edge of the grid: a"
+    assert note == "† fid, sigma=0.1 at the edge of the grid: a"
+    cells = dict(zip(wide["model"], wide["fid ↓"], strict=True))
+    assert cells == {"a": "2.0 ± 2.5 †", "b": "2.0 ± 2.5"}
