@@ -89,6 +89,8 @@ class Published:
         comparable: whether protocol and scale are those of our metric.
         note: what differs.
         protocol: text that the protocol of our number has, e.g. "K=30"; other numbers are none to compare with.
+        training: suite and budget that train this variant on the paper's networks at least as long as the paper,
+            e.g. "mnist/paper"; "" if none does. A verdict is given there only.
     """
 
     dataset: str
@@ -99,6 +101,7 @@ class Published:
     comparable: bool = True
     note: str = ""
     protocol: str = ""
+    training: str = ""
 
 
 ROLES = ("model", "reference", "copy")  # a copy is a reference that keeps training data, or nearly so

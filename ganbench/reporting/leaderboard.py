@@ -75,7 +75,7 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
         standard error within a run), measured and seeds (counts), diverged (count), reason, caution (detail of a
         doubtful value), rank (1 + number of significantly better models) and worst_rank (number of models less the
         significantly worse ones), both NaN for references and models without a value, published, published_error,
-        gap, comparable, source, note.
+        gap, comparable, source, note, training.
     """
     rows = rows.assign(protocol=_protocols(rows))
     _check_seeds(rows)
@@ -171,7 +171,8 @@ def _add_published(frame: pd.DataFrame, reported: pd.DataFrame | None) -> pd.Dat
     """Put numbers printed for the same model, dataset and metric beside ours, where our protocol fits."""
     keys = ["model", "dataset", "metric"]
     if reported is None:
-        reported = pd.DataFrame(columns=[*keys, "value", "error", "source", "comparable", "note", "protocol"])
+        published = ["value", "error", "source", "comparable", "note", "protocol", "training"]
+        reported = pd.DataFrame(columns=[*keys, *published])
     extra = reported.rename(columns={"value": "published", "error": "published_error", "protocol": "asked"})
     pairs = frame[[*keys, "protocol"]].drop_duplicates().merge(extra, on=keys)
     fits = [line.asked in line.protocol for line in pairs.itertuples()]
@@ -185,4 +186,5 @@ def read_reported(folder: Path) -> pd.DataFrame:
     """Return the published numbers kept in results/reported.csv; UserError if the file is missing."""
     if not (path := folder / "reported.csv").is_file():
         raise UserError(f"'{path}' is missing; make it with ganbench publish")
-    return pd.read_csv(path, keep_default_na=True).fillna({"note": "", "protocol": ""})
+    texts = ["note", "protocol", "training"]
+    return pd.read_csv(path, dtype=dict.fromkeys(texts, str)).fillna(dict.fromkeys(texts, ""))

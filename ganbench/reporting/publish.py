@@ -23,7 +23,7 @@ from ganbench.suites.suite import Suite
 # In a README: <!-- leaderboard SCORES METRIC,METRIC MODEL,MODEL --> table <!-- end leaderboard -->
 BLOCK = re.compile(r"(<!-- leaderboard (\S+) (\S+) (\S+) -->\n).*?(<!-- end leaderboard -->)", re.DOTALL)
 IDENTITY = ["suite", "version", "budget", "dataset", "model", "config_hash", "code_hash"]  # columns of score rows
-REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note", "protocol"]
+REPORTED = ["model", "dataset", "metric", "value", "error", "comparable", "source", "note", "protocol", "training"]
 
 
 def reported() -> pd.DataFrame:

@@ -7,6 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+MARGIN = 0.05  # of a published number: what a gap may be at most
+VERDICTS = (
+    f"reproduces: the 95 % interval of the gap, the published ± included, lies within {100 * MARGIN:g} % of the"
+    " published number; does not reproduce: it lies outside; undecided: it does both; other protocol: other"
+    " networks or a shorter training than the paper's, so no verdict; order: of the pairs of models of one paper"
+)
+
 
 def number(mean: float, half: float = math.nan) -> str:
     """Return a mean to the two digits that its interval supports, as "3.210 ± 0.042"; a dash for NaN."""
@@ -36,9 +43,11 @@ def comparison(part: pd.DataFrame) -> pd.DataFrame:
     Args:
         part: one leaderboard, from `ganbench.reporting.leaderboard.aggregate`.
 
-    The size reproduces if the gap lies within our interval plus the published error. The order is that of all
-    pairs with another model of the same paper whose published numbers differ: ours agrees or contradicts where
-    the intervals of the two models do not overlap, and else is open.
+    The size is an equivalence test (two one-sided tests): it reproduces if the interval of the difference, from
+    ours and the published error, lies within MARGIN of the published number, does not if it lies outside, and else
+    is undecided. It is asked only where the published number names this suite and budget as its training. The
+    order is that of all pairs with another model of the same paper whose published numbers differ: ours agrees or
+    contradicts where the intervals of the two models do not overlap, and else is open.
     """
     lines, names = [], labels(part)
     rows = part[part["published"].notna()]
@@ -59,17 +68,18 @@ def comparison(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(row: Any) -> str:
-    """Return whether our number is the published one."""
+    """Return whether our number is the published one, which only the paper's own protocol can tell."""
     if row.comparable is not True:
         return "not comparable"
     if math.isnan(row.mean):
         return "no value"
-    half = row.high - row.mean
-    if abs(row.gap) <= half and abs(half) > abs(row.published):
-        return "open"  # the interval is wider than the number itself: agreement would mean nothing
-    slack = 0.0 if math.isnan(row.published_error) else row.published_error
-    reach = (0.0 if math.isnan(half) else half) + slack
-    return "reproduces" if abs(row.gap) <= reach else "does not reproduce"
+    if row.training != f"{row.suite}/{row.budget}":
+        return "other protocol"
+    margin = MARGIN * abs(row.published)
+    half = math.hypot(row.high - row.mean, 0.0 if math.isnan(row.published_error) else row.published_error)
+    if abs(row.gap) + half <= margin:
+        return "reproduces"
+    return "does not reproduce" if abs(row.gap) - half > margin else "undecided"  # also where there is no interval
 
 
 def _order(row: Any, rows: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ganbench.reporting.leaderboard import TABLE
-from ganbench.reporting.reproduction import comparison, labels, number
+from ganbench.reporting.reproduction import VERDICTS, comparison, labels, number
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 LEGEND = (
@@ -87,7 +87,7 @@ def _cell(row: object) -> str:
 
 def _footnotes(part: pd.DataFrame) -> list[str]:
     """Return the legend, the protocol of each column, and what is out of date, diverged or missing and why."""
-    notes = [LEGEND]
+    notes = [LEGEND, *([VERDICTS] if part["published"].notna().any() else [])]
     headings = _columns(part)
     notes += [
         f"{heading}: {protocol.removeprefix(f'{metric} ')}"

@@ -67,7 +67,8 @@ def test_python_of_the_readme_needs_ganbench_only_and_runs(
     assert "vae-gaussian" in printed and "real-train" in printed and "mean" in printed
 
 
-def test_other_lines_of_the_shell_name_what_exists() -> None:
+def test_other_lines_of_the_shell_name_what_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for page, line in lines():
         head, *rest = words(line)
@@ -75,6 +76,8 @@ def test_other_lines_of_the_shell_name_what_exists() -> None:
             assert rest[0] in targets, (page, line)
         elif head == "python" and rest[0] == "-m":
             assert importlib.util.find_spec(rest[1]), (page, line)
+        elif head == "python" and rest[0] == "-c":
+            exec(compile(rest[1], f"{page}: {line}", "exec"), {})
         else:
             assert head in ("ganbench", "asv", "git") or line == "M=$(python tests/bench.py machine)", (page, line)
 

@@ -206,19 +206,30 @@ def test_two_settings_of_a_model_can_be_told_by_their_hash() -> None:
 @pytest.mark.parametrize(
     ("values", "other", "verdict"),
     [
-        ([1.0, 2.0, 3.0], {}, "reproduces"),  # 2.0 +- 2.48 reaches 2.5
+        # Published 2.5, so that the margin is 0.125.
+        ([2.49, 2.5, 2.51], {}, "reproduces"),  # 2.5 +- 0.025
+        ([2.55, 2.56, 2.57], {}, "reproduces"),  # a difference that is significant and small
         ([1.99, 2.0, 2.01], {}, "does not reproduce"),
-        ([1.99, 2.0, 2.01], {"error": 0.49}, "reproduces"),
-        ([1.99, 2.0, 2.01], {"error": 0.4}, "does not reproduce"),
-        ([1.0, 2.0, 3.0], {"comparable": False}, "not comparable"),
-        ([2.0], {}, "does not reproduce"),
-        ([math.inf, 1.0], {}, "does not reproduce"),
+        ([1.0, 2.0, 3.0], {}, "undecided"),  # 2.0 +- 2.48 reaches 2.5, as it reaches 0: variance is no merit
+        ([1.5, 2.5, 3.5], {}, "undecided"),  # the right mean, by chance
+        ([2.49, 2.5, 2.51], {"error": 0.2}, "undecided"),
+        ([1.99, 2.0, 2.01], {"error": 0.49}, "undecided"),
+        ([1.99, 2.0, 2.01], {"error": 0.3}, "does not reproduce"),
+        ([8.0, 8.0, 8.0], {"value": 7.8, "error": 0.1}, "reproduces"),
+        ([10.0, 5.0, 30.0], {"value": 24.6}, "undecided"),
+        ([2.49, 2.5, 2.51], {"training": ""}, "other protocol"),
+        ([2.49, 2.5, 2.51], {"training": "s/paper"}, "other protocol"),
+        ([2.49, 2.5, 2.51], {"training": "other/quick"}, "other protocol"),
+        ([2.49, 2.5, 2.51], {"comparable": False}, "not comparable"),
+        ([2.5], {}, "undecided"),
+        ([math.inf, 1.0], {}, "undecided"),
     ],
 )
 def test_verdict(values: list[float], other: dict[str, object], verdict: str) -> None:
     board = aggregate(pd.DataFrame(seeds("a", values)), published(**other))
-    ((_, _, comparison, _),) = tables(board)
+    ((_, _, comparison, notes),) = tables(board)
     assert list(comparison["verdict"]) == [verdict]
+    assert sum("within 5 % of the published number" in note for note in notes) == 1
 
 
 def test_order_of_pairs_is_judged_where_intervals_part() -> None:

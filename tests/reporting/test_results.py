@@ -66,6 +66,13 @@ def test_reported_numbers_are_those_of_the_model_files(tmp_path: Path) -> None:
     assert set(pd.read_csv(RESULTS / "reported.csv")["model"]) >= {"fgan-kl", "vae-gaussian", "real-train"}
 
 
+def test_verdicts_are_asked_where_the_model_is_trained() -> None:
+    """A published number names a suite and budget that exist and train its model."""
+    for number in reported().query("training != ''").itertuples():
+        suite, _, budget = number.training.partition("/")
+        assert number.model in expand(read_suite(suite), budget), number
+
+
 def test_readme_tables_follow_from_the_rows() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
