@@ -78,8 +78,8 @@ def test_per_dimension_distances_let_true_samples_of_1200_dimensions_through() -
     _, euclidean = nearest_modes(x, Modes(modes.centres, modes.spread, modes.probabilities))
     assert not euclidean.any()  # the literal reading would count none
     for deviations, inside in ((2.5, True), (3.5, False)):  # along every dimension
-        moved = modes.centres[:1] + deviations * modes.spread
-        assert nearest_modes(moved, modes)[1].tolist() == [inside]
+        alone = Modes(modes.centres[:1], modes.spread, modes.probabilities[:1], per_dimension=True)
+        assert nearest_modes(alone.centres + deviations * modes.spread, alone)[1].tolist() == [inside]
     flat = datasets.load("mixture-100d").distribution
     x = flat.sample(2500, 0)
     assert score("modes-captured", x, flat).value == 10 and score("high-quality", x, flat).value > 0.98
