@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ganbench.distributions.known import Modes
@@ -30,8 +29,10 @@ def typical(variances: Tensor) -> tuple[float, float]:
 
     Source: Satterthwaite 1946.
     """
+    from scipy.stats import chi2  # slow to import
+
     total, squares = float(variances.sum()), float(variances.square().sum())
-    law = stats.chi2(total**2 / squares, scale=squares / total)
+    law = chi2(total**2 / squares, scale=squares / total)
     return math.sqrt(law.ppf((1 - INSIDE) / 2)), math.sqrt(law.ppf((1 + INSIDE) / 2))
 
 
@@ -105,11 +106,11 @@ def _mode_kl(inputs: MetricInputs, extractor: str) -> Score:
 
 
 def _mode_kl_all(inputs: MetricInputs, extractor: str) -> Score:
+    from scipy.stats import chi2  # slow to import
+
     counts, high, modes, protocol = _found(inputs)
     # Of a round mode in d dimensions, 3 deviations hold another share than in the plane.
-    inside = (
-        INSIDE if modes.variances is not None else float(stats.chi2.cdf(DEVIATIONS**2, modes.centres.shape[1]))
-    )
+    inside = INSIDE if modes.variances is not None else float(chi2.cdf(DEVIATIONS**2, modes.centres.shape[1]))
     none = len(high) - counts.sum()
     law = torch.cat([modes.probabilities * inside, torch.tensor([1 - inside], dtype=torch.float64)])
     value = divergence(torch.cat([counts, none[None]]), law)
