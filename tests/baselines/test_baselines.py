@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Normal, kl_divergence
+from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 from torch.nn.functional import linear
 
 from ganbench import registry
-from ganbench.datasets import Dataset
+from ganbench.datasets import Dataset, load
 from ganbench.distributions.noise import draw
 from ganbench.game import SGD, Adam, Decay, LinearDecay, RMSprop
 from ganbench.game.contract import DataSpec, Game
@@ -19,6 +19,7 @@ from ganbench.layers.blocks import Spectral
 from ganbench.layers.networks import Conv
 from ganbench.losses.adversarial import gradient_penalty, r1_penalty
 from ganbench.losses.divergences import NAMES
+from ganbench.metrics.modes import nearest_modes
 from ganbench.records import to_json
 from ganbench.suites.expand import expand
 from ganbench.suites.suite import read_suite
@@ -307,6 +308,40 @@ def test_gaussian_mixture_keeps_the_moments_of_its_data():
     within = drawn[drawn.flatten(1).mean(1) < (120 / 127.5 - 1)].flatten(1)
     assert torch.corrcoef(within.T).fill_diagonal_(0).abs().max() < 0.03
     assert drawn.min() >= -1 and drawn.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["gaussian-mixture", "gaussian-mixture-tied", "gaussian-mixture-full"])
+def test_gaussian_mixture_finds_the_ring(name: str) -> None:
+    data = load("ring")
+    game = build(name, data)
+    game.fit(data.images["train"][:10_000].double(), None, seed=0)
+    drawn = sample(game, 4000)
+    nearest, high = nearest_modes(drawn, data.distribution.modes)
+    assert high.double().mean() >= 0.95 and len(nearest[high].unique()) == 8
+
+
+@pytest.mark.parametrize("covariance", ["tied", "full"])
+def test_gaussian_mixture_of_one_component_is_the_normal_law_of_its_data(covariance: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.tensor([[1.0, 0.0], [0.9, 0.2]], dtype=torch.float64)
+    x = torch.randn(5000, 2, generator=generator, dtype=torch.float64) @ mixing.T
+    game = build("gaussian-mixture", load("ring"), components=1, covariance=covariance)
+    game.fit(x, None, seed=0)
+    assert torch.allclose(sample(game, 100_000).T.cov(), x.T.cov(), atol=0.02)
+    assert not game.cluster(x).any()
+
+
+@pytest.mark.parametrize("covariance", ["tied", "full"])
+def test_gaussian_mixture_clusters_by_the_posterior_of_torch(covariance: str) -> None:
+    x = load("ring").images["train"][:2000].double()
+    game = build("gaussian-mixture", load("ring"), components=3, covariance=covariance)
+    game.fit(x, None, seed=0)
+    factors = game.factors.expand(3, 2, 2)
+    joint = [
+        MultivariateNormal(mean, scale_tril=L).log_prob(x) for mean, L in zip(game.means, factors, strict=True)
+    ]
+    weights = game.edges.diff(prepend=torch.zeros(1)).log()
+    assert torch.allclose(game.cluster(x), (torch.stack(joint, 1) + weights).log_softmax(1), rtol=1e-6, atol=1e-8)
 
 
 def test_gaussian_mixture_on_fewer_images_than_components():

@@ -564,8 +564,8 @@ def test_mixture_clusters_are_the_posterior_of_scikit_learn(count):
     other = SklearnMixture(count, covariance_type="diag")
     other.weights_ = game.edges.double().diff(prepend=torch.zeros(1).double()).numpy()
     other.means_ = game.means.flatten(1).double().numpy()
-    other.covariances_ = game.scales.flatten(1).double().square().numpy()
-    other.precisions_cholesky_ = 1 / game.scales.flatten(1).double().numpy()
+    other.covariances_ = game.factors.double().square().numpy()
+    other.precisions_cholesky_ = 1 / game.factors.double().numpy()
     expected = torch.from_numpy(other._estimate_log_prob_resp(x.flatten(1).double().numpy())[1])
     assert torch.allclose(game.cluster(x), expected, rtol=1e-9, atol=1e-7)
     assert (game.cluster(x).max(1).values == 0).sum() < len(x) or count == 1
