@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ganbench import registry
 from ganbench.reporting.leaderboard import load_rows
 from ganbench.reporting.publish import BLOCK, refresh_readme, reported, write_leaderboards
 from ganbench.suites.expand import expand
@@ -13,6 +14,11 @@ from ganbench.suites.suite import read_suite
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 SCORES = sorted((RESULTS / "scores").glob("*.csv"))
+LACKING = {
+    "mnist-v2-cpu": {"gaussian-blob", "mean-image", "uniform-noise"},
+    "video-digits-v1-cpu": {"mean-image", "still-frame", "uniform-noise"},
+}
+"references that joined a suite after its table was made; strike them off when they are published"
 
 
 def current(scores: Path) -> bool:
@@ -43,9 +49,15 @@ def test_rows_are_complete(scores: Path) -> None:
     budget = suite.budgets[rows["budget"].iat[0]]
     assert set(rows["dataset"]) <= set(suite.datasets)
     for _, own in rows.groupby("dataset"):
-        assert set(own["model"]) == set(expand(suite, rows["budget"].iat[0]))
+        missing = set(expand(suite, rows["budget"].iat[0])) ^ set(own["model"])
+        assert missing == LACKING.get(scores.stem, set())
     assert set(rows["metric"]) == set(suite.metrics)
     assert (rows.groupby(["dataset", "model", "metric"])["seed"].nunique() >= budget.seeds).all()
+
+
+def test_only_references_of_current_tables_are_lacking() -> None:
+    assert set(LACKING) <= {path.stem for path in filter(current, SCORES)}
+    assert all(registry.models.get(name).game.role != "model" for names in LACKING.values() for name in names)
 
 
 @pytest.mark.parametrize("scores", SCORES, ids=lambda path: path.stem)
