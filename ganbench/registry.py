@@ -99,13 +99,13 @@ def load_plugin(path: str | Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that ends the program ends only itself
         del sys.modules[name]
         if isinstance(error, UserError):
             raise
         raise UserError(f"plug-in file '{path}' fails on import: {_line(error)}") from error
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """Return kind and message of an error on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -54,7 +54,7 @@ def fault_of(call: Callable[[], object]) -> str:
         call()
     except Fault as fault:
         return " ".join(str(fault).split()) + (_place(fault.__cause__) if fault.__cause__ else "")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"{' '.join(f'{type(error).__name__}: {error}'.split())[:LONGEST]}{_place(error)}"
     return ""
 

@@ -32,7 +32,7 @@ class Job:
         data_root: folder of the datasets, None for the default.
         download: whether absent datasets may be fetched.
         plugins: files to load first.
-        again: measure even what has rows already.
+        again: measure even what has rows already, and train nothing.
         engine: form of the training step.
         label: what the user sees; default the model's name.
     """
@@ -65,7 +65,9 @@ class Job:
         return real_data(self.specs[0].dataset, self.data_root, self.download, device)
 
     def untrained(self) -> list[RunSpec]:
-        """Return the runs still to train."""
+        """Return the runs still to train; none if finished runs are only to be measured again."""
+        if self.again:
+            return []
         # Only a user's own files can change under the same name; the others are held to their checksums.
         data = self.real_data().data.sha256[:12] if ":" in self.specs[0].dataset else ""
         return pending(self.specs, self.out, data)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ganbench import registry
+from ganbench.runs import code
+from tests.builders import forgotten
 
 PLUGIN = '''
 """A constant image: the smallest model there is."""
@@ -104,6 +106,7 @@ def test_plugin_trains_what_its_loss_says(
     [
         ("def f(:", r"fails on import: SyntaxError: "),
         ("import no_such_module", r"fails on import: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemExit(0)", "fails on import: SystemExit: 0"),
         ("raise ValueError('one\\ntwo')", r"fails on import: ValueError: one two"),
         (PLUGIN.replace("def painter_loss", "def paint"), r"player 'painter' has no method painter_loss"),
         (PLUGIN.replace('"grey"', '"gan"'), r"model 'gan' is registered twice; rename one of the two"),
@@ -183,3 +186,32 @@ def test_models_of_a_plugin_join_those_of_the_suite(
         answer.err
     )
     assert "grey" not in ganbench("run", "--suite", suite, "--out", out, "--device", "cpu").out
+
+
+def test_the_plugin_of_a_run_is_found_again_and_its_changes_are_said(
+    ganbench: Callable[..., Any], plugin: Path, suite: Path, tmp_path: Path
+) -> None:
+    def forget() -> None:  # as a new process would
+        for cached in (code.code_hash, code._contents, code._definition):
+            cached.cache_clear()
+
+    runs = tmp_path / "runs"
+    with forgotten():
+        run = ("run", "--suite", suite, "--models", "grey", "--seeds", "1", "--out", runs, "--plugin", plugin)
+        assert ganbench(*run).code == 0
+    [weights] = runs.glob("*/grey/*/weights.safetensors")
+    before = weights.read_bytes()
+    text = plugin.read_text(encoding="utf-8")
+    for edited, error in (
+        (text + "# a comment\n", ""),
+        (text.replace("0.1 *", "0.2 *"), f"the code of grey in '{plugin}' has changed since"),
+        (None, f"was trained with the plug-in '{plugin}', which is gone; give its place by --plugin"),
+    ):
+        plugin.write_text(edited, encoding="utf-8") if edited else plugin.unlink()
+        forget()
+        with forgotten():
+            answer = ganbench("measure", runs, "--metric", "authenticity")
+        assert answer.code == (2 if error else 0) and error in answer.err and answer.err.count("\n") <= 1, (
+            answer.err
+        )
+        assert weights.read_bytes() == before  # measuring trains nothing
