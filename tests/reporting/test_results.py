@@ -16,7 +16,6 @@ RESULTS = ROOT / "results"
 SCORES = sorted((RESULTS / "scores").glob("*.csv"))
 LACKING = {
     "mnist-v2-cpu": {"gaussian-blob", "mean-image", "uniform-noise"},
-    "video-digits-v1-cpu": {"mean-image", "still-frame", "uniform-noise"},
 }
 "references that joined a suite after its table was made; strike them off when they are published"
 
