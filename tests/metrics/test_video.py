@@ -344,7 +344,8 @@ def test_evidence_of_sequences_is_the_same_in_parts_and_capped(moving):
 
 
 def test_what_goes_on_from_given_frames_has_a_suite_of_its_own():
-    assert list(expand(read_suite("prediction"), "quick")) == ["frame-prediction-gan", "frame-prediction-mse"]
+    models = list(expand(read_suite("prediction"), "quick"))
+    assert models == ["frame-prediction-gan", "frame-prediction-mse", "still-frame"]
     assert read_suite("prediction").metrics[0] == "prediction-mse"
     for name in ("video", "video-digits"):
         assert not any(model.startswith("frame-prediction") for model in expand(read_suite(name), "quick"))
