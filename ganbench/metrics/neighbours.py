@@ -87,7 +87,7 @@ def neighbours(real: Tensor, fake: Tensor, k: int = K, block: int = BLOCK) -> Ne
 
 
 _measured: WeakIdKeyDictionary = WeakIdKeyDictionary()
-"evidence -> {extractor: neighbours}, so that four metrics cost one computation"
+"inputs -> {extractor: neighbours}, so that four metrics cost one computation"
 
 
 def _compute(inputs: MetricInputs, extractor: str, field: str) -> Score:
