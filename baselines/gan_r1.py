@@ -28,6 +28,7 @@ class GANR1(Game):
         Player("discriminator", nets=("D",), optimiser=RMSprop(1e-4)),
         Player("generator", nets=("G",), optimiser=RMSprop(1e-4)),
     )
+    variants = {"gan-r1": {}, "gan-r1-ema": {"ema": 0.999}}
 
     def __init__(self, data: DataSpec, config: Config = Config()) -> None:
         super().__init__(data, config)

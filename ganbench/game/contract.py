@@ -61,9 +61,16 @@ class Config(Record):
     batch: NonNegativeInt = 0
     "examples per step in place of the budget's; 0 is the budget's"
 
+    ema: Fraction = 0.0
+    "decay of averaged weights, which are then evaluated, in place of the budget's; 0 is the budget's"
+
     def examples(self, batch: int) -> int:
         """Return how many examples a step sees under a budget of so many."""
         return self.batch or batch
+
+    def decay(self, ema: float) -> float:
+        """Return the decay of the averaged weights under a budget of that decay."""
+        return self.ema or ema
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def expand(
         registered: Model = registry.models.get(name)
         layers = (_overrides(level, name, known[name]) for level in (suite.settings, chosen.settings, own))
         settings = registered.settings(suite.backbone, *layers)
+        config, _ = registered.read(settings)
         first = RunSpec(
             suite=suite.name,
             version=suite.version,
@@ -127,8 +128,8 @@ def expand(
             changed=registered.changed(settings),
             seed=0,
             rounds=chosen.rounds,
-            batch=registered.read(settings)[0].examples(chosen.batch),
-            ema=chosen.ema,
+            batch=config.examples(chosen.batch),
+            ema=config.decay(chosen.ema),
             samples=chosen.samples,
             precision=precision or chosen.precision,  # type: ignore[arg-type]
             snapshots=chosen.snapshots,
