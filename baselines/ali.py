@@ -108,7 +108,13 @@ class ALI(Game):
         Player("discriminator", nets=("D",), optimiser=Adam(1e-4, (0.5, 0.999))),
         Player("generator", nets=("G", "E"), optimiser=Adam(1e-4, (0.5, 0.999))),
     )
-    variants = {"ali": {}, "gan-g": GAN_G, "gan-g-2018": GAN_G_2018, "ali-mixtures": MIXTURES, "ali-ema": {"ema": 0.999}}
+    variants = {
+        "ali": {},
+        "gan-g": GAN_G,
+        "gan-g-2018": GAN_G_2018,
+        "ali-mixtures": MIXTURES,
+        "ali-ema": {"ema": 0.999},
+    }
     published = {
         **dict.fromkeys(("ali", "ali-mixtures"), tuple(TABLES)),
         "gan-g": (Published("cifar10", INCEPTION, 5.34, 0.05, f"{ROW}, quoted there"),),

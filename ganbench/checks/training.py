@@ -40,7 +40,7 @@ def seeds_together_are_seeds_alone(case: Case) -> None:
     if not case.model.game.players:
         return
     together = case.stack(*SEEDS)
-    start = [together.weights(index) for index in range(len(SEEDS))]
+    start = together.weights()
     alone = [case.stack(seed) for seed in SEEDS]
     for round_ in range(ROUNDS):
         losses = together.train_round()
@@ -53,11 +53,11 @@ def seeds_together_are_seeds_alone(case: Case) -> None:
                         f" {losses[player][index].item():.12g} beside other seeds"
                     )
     for index, stack in enumerate(alone):
-        if (gap := deviation(together.weights(index), stack.weights(0))) > 1e-9:
+        if (gap := deviation(together.weights()[index], stack.weights()[0])) > 1e-9:
             raise Fault(f"weights of seed {SEEDS[index]} differ by {gap:.2g} from those beside other seeds")
-        if deviation(together.weights(index), start[index]) < MOVED:
+        if deviation(together.weights()[index], start[index]) < MOVED:
             raise Fault(f"{ROUNDS} rounds of training change nothing")
-    if deviation(together.weights(0), together.weights(1)) < MOVED:
+    if deviation(together.weights()[0], together.weights()[1]) < MOVED:
         raise Fault("two seeds have the same weights after training")
 
 
@@ -78,8 +78,8 @@ def resumed_is_straight(case: Case) -> None:
     for _ in range(ROUNDS):
         straight.train_round()
     for index in range(2):
-        for name, value in straight.weights(index).items():
-            if not torch.equal(value, resumed.weights(index)[name]):
+        for name, value in straight.weights()[index].items():
+            if not torch.equal(value, resumed.weights()[index][name]):
                 raise Fault(f"{name} is not the same after {ROUNDS} rounds with a break as without")
 
 
@@ -89,7 +89,7 @@ def weights_survive_a_file(case: Case) -> None:
     if game.players:
         stack = case.stack(0, 1)
         stack.train_round()
-        load_weights(game, stack.weights(1))
+        load_weights(game, stack.weights()[1])
     weights = {name: value.detach().contiguous() for name, value in game.state_dict().items()}
     other, loaded = case.build(7), load(save(weights))
     if game.players and all(torch.equal(value, weights[name]) for name, value in other.state_dict().items()):

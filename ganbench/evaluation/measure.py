@@ -126,6 +126,6 @@ def _score(name: str, inputs: RunInputs, status: Status) -> ScoreRow:
 
 
 def _weights_rule(spec: RunSpec) -> str:
-    averaged = f"weights averaged with decay {spec.ema}, batch-norm statistics of the last round"
+    averaged = f"weights averaged with decay {spec.ema}, moments of batch norms taken anew"
     rule = averaged if spec.ema else "weights of the last round"
     return rule if spec.precision == "float32" else f"{rule}, trained in {spec.precision}"

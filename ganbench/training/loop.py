@@ -180,8 +180,7 @@ def _train_group(
     stack.check_parameters()
     meter.tell(pause=0.0)
     statuses = [_status(stack, index, meter, each, data) for index, each in enumerate(specs)]
-    for index, (each, status) in enumerate(zip(specs, statuses, strict=True)):
-        weights = stack.weights(index)
+    for index, (each, status, weights) in enumerate(zip(specs, statuses, stack.weights(), strict=True)):
         if status.state == "finished":
             weights = finished(each, data, weights)
         write_run(each, out, weights, _log_text(log, index), status)
@@ -191,8 +190,8 @@ def _train_group(
 
 def _keep(stack: Stack, specs: Sequence[RunSpec], out: Path) -> None:
     """Write a snapshot of every seed."""
-    for index, spec in enumerate(specs):
-        write_snapshot(spec.folder(out), stack.round, stack.weights(index))
+    for spec, weights in zip(specs, stack.weights(), strict=True):
+        write_snapshot(spec.folder(out), stack.round, weights)
 
 
 def _status(stack: Stack, index: int, meter: _Meter, spec: RunSpec, data: Dataset) -> Status:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import stack_module_state
 from torch.utils._pytree import tree_leaves
 
@@ -28,6 +28,8 @@ from ganbench.training.step import (
     start,
     steps_of_round,
 )
+
+NORM_DRAWS = 100  # a running moment keeps about the last 20
 
 
 def labels_for(game: Game, data: Dataset) -> Tensor | None:
@@ -151,10 +153,29 @@ class Stack:
         """Count a seed whose parameters are NaN or infinite as bad from this round on."""
         note_nonfinite(self.state.first_nonfinite, self.state.parameters.values(), self.round)
 
-    def weights(self, index: int) -> Tensors:
-        """Return the weights of one seed that are evaluated: averaged ones if there are any, and the buffers."""
-        weights = {**(self.averaged or self.state.parameters), **self.state.buffers}
-        return {name: value[index].detach().cpu().clone().contiguous() for name, value in weights.items()}
+    def weights(self) -> list[Tensors]:
+        """Return the weights of each seed that are evaluated, averaged ones if there are any, and the buffers."""
+        weights = {**(self.averaged or self.state.parameters), **self._moments()}
+        return [
+            {name: value[index].detach().cpu().clone().contiguous() for name, value in weights.items()}
+            for index in range(len(self.seeds))
+        ]
+
+    def _moments(self) -> Tensors:
+        """Return the buffers; batch norms of averaged weights take their moments anew, over draws of their own."""
+        norms = any(isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) for part in self.game.modules())
+        if not self.averaged or not norms:
+            return self.state.buffers
+        buffers = {name: buffer.clone() for name, buffer in self.state.buffers.items()}
+        state = self.state._replace(parameters=self.averaged, buffers=buffers)
+        step = TrainStep(self.game, self.game.players, self.bf16)
+        seeds = [seed_stream(*stream, "norms") for stream in self.batches.streams]
+        generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+        for position in range(NORM_DRAWS):
+            self.batches.seek(position)
+            x, labels = self.batches.get(self.dtype)
+            step.look(state, x, draw(self.laws, self.batches.batch, generators, x) | labels)
+        return buffers
 
     def saved(self) -> dict[str, Any]:
         """Return everything that a resumed run needs, as tensors and plain values."""

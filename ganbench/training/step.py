@@ -143,6 +143,12 @@ class TrainStep:
         note_nonfinite(state.first_nonfinite, losses.values(), clock.round.to(torch.int64))
         return losses
 
+    def look(self, state: State, x: Tensor, batch: Tensors) -> None:
+        """Let the players see a draw without a step: batch norms take its moments into the buffers."""
+        shared = self._precompute(state, batch, [])
+        for player in self.players:
+            self._call(partial(self._ask, f"{player.name}_loss"), state, (x, batch | shared), [])
+
     @staticmethod
     def _clip(player: Player, state: State, names: list[str]) -> None:
         if player.clip:  # the released WGAN code clips before each critic step

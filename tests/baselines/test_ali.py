@@ -237,7 +237,7 @@ def test_the_encoder_learns_to_invert_the_generator():
     stack = Stack([game], [0], data, "gan-g", 100, 1500)
     while stack.round < 1500:
         stack.train_round()
-    game.load_state_dict(stack.weights(0))
+    game.load_state_dict(stack.weights()[0])
     with torch.no_grad():
         z = torch.randn(2000, 1, generator=torch.Generator().manual_seed(1))
         made, error = game.sample({"z": z}), (game.reconstruct(x) - x).square().mean().item()

@@ -230,7 +230,7 @@ def test_digits_are_told_apart_without_labels():
     for _ in range(500):
         stack.train_round()
     game = model.build(data.data_spec, settings, 0)
-    game.load_state_dict(stack.weights(0))
+    game.load_state_dict(stack.weights()[0])
     game.eval().finalize(scale(data.images["train"], torch.float32), None, 0)
     with torch.no_grad():
         log_p = game.cluster(scale(data.images["test"], torch.float32))

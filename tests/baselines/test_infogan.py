@@ -242,7 +242,7 @@ def test_the_codes_are_found_in_the_images():
         for _ in range(rounds):
             stack.train_round()
         game = model.build(data.data_spec, settings, 0)
-        game.load_state_dict(stack.weights(0))
+        game.load_state_dict(stack.weights()[0])
         like = torch.empty(0)
         noise = {k: v[0] for k, v in draw(game.noise(), 500, [torch.Generator().manual_seed(9)], like).items()}
         with torch.no_grad():

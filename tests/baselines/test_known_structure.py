@@ -87,7 +87,7 @@ def test_local_algorithm_recovers_known_clusters(seed):
     stack = Stack([game], [seed], data, "known", BATCH, ROUNDS)
     for _ in range(ROUNDS):
         stack.train_round()
-    game.load_state_dict(stack.weights(0))
+    game.load_state_dict(stack.weights()[0])
     found = game.eval().cluster(x)
     assert accuracy(found.argmax(1), y) >= 0.99
     # Bayes' rule for the codes that the data came from, and for those that the encoder finds.

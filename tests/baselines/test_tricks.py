@@ -50,7 +50,7 @@ def test_vectors_are_played_as_they_are(vectors: Dataset) -> None:
     assert all(row.tolist() in vectors.images["train"].tolist() for row in x[0])
     stack.train_round()
     game = stack.game
-    game.load_state_dict(stack.weights(0))
+    game.load_state_dict(stack.weights()[0])
     with torch.no_grad():
         game.G.layers[-1].bias.fill_(40.0)
     assert game.double().sample({"z": torch.zeros(1, 3, dtype=torch.float64)}).min() > 10  # no tanh
@@ -139,7 +139,7 @@ def test_feature_matching_takes_its_share_of_the_loss(vectors: Dataset) -> None:
     assert losses[0.25] == pytest.approx(0.75 * losses[0.0] + 0.25 * losses[0.999999], rel=1e-5)
     stack = gan(vectors, **{"generator.feature_matching": 0.999999, "discriminator.optimiser.lr": 1e-30})
     game = stack.game
-    weights = stack.weights(0)
+    weights = stack.weights()[0]
     stack.batches.seek(0)
     x = stack.batches.get(torch.float64)[0][0]
     found = stack.train_round()["generator"].item()
@@ -203,7 +203,7 @@ def orbit(data: Dataset, weight: float, rounds: int) -> list[tuple[float, float]
     path = []
     for _ in range(rounds):
         stack.train_round()
-        path.append((stack.weights(0)["x"].item(), stack.weights(0)["y"].item()))
+        path.append((stack.weights()[0]["x"].item(), stack.weights()[0]["y"].item()))
     return path
 
 

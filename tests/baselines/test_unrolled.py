@@ -98,7 +98,7 @@ def test_gradient_is_that_of_finite_differences_through_adam(
     settings = {"generator.unroll": steps, "saturating": saturating}
     stack = started("unrolled-gan-1", points, **settings, **{"discriminator.optimiser.lr": RATE})
     game = deepcopy(stack.game)
-    game.load_state_dict(stack.weights(0))
+    game.load_state_dict(stack.weights()[0])
     found = gradient(stack)
     generator = torch.Generator().manual_seed(3)
     directions = {n: torch.randn(g[0].shape, generator=generator, dtype=torch.float64) for n, g in found.items()}
@@ -139,7 +139,7 @@ def test_critics_that_keep_statistics_can_be_foreseen(seeds: int, points: Datase
         games = [registered.build(points.data_spec, typed, seed) for seed in range(seeds)]
         stack = Stack(games, range(seeds), points, "sngan", 16, 50, dtype=torch.float64)
         stack.train_round()
-        ends.append(stack.weights(0))
+        ends.append(stack.weights()[0])
     weights = [name for name in ends[0] if name.startswith("D.") and not name.endswith("u")]
     assert weights and any(name.endswith("u") for name in ends[0])
     # What the generator tries out never reaches the real critic.

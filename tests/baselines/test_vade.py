@@ -185,7 +185,7 @@ def test_known_clusters_are_found_and_kept(blobs):
     for _ in range(100):
         stack.train_round()
     for index, game in enumerate(games):
-        game.load_state_dict(stack.weights(index))
+        game.load_state_dict(stack.weights()[index])
         assert accuracy(game, blobs) == 1.0
 
 

@@ -184,7 +184,7 @@ def stack(data: Dataset, seeds: list[int], name: str = "gan", **options: object)
 def play(made: Stack, rounds: int = 7) -> list[dict[str, Tensor]]:
     for _ in range(rounds):
         made.train_round()
-    return [made.weights(index) for index in range(len(made.seeds))]
+    return made.weights()
 
 
 def deviation(ones: list[dict[str, Tensor]], others: list[dict[str, Tensor]]) -> float:

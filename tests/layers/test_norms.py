@@ -186,15 +186,15 @@ def test_seeds_together_are_seeds_alone(kind, norm, tiny):
         return Stack(games, seeds, data, "sngan", 16, 4, dtype=torch.float64)
 
     together, alone = stack([0, 3]), [stack([0]), stack([3])]
-    references = [together.weights(i)["G.reference"] for i in range(2)]
+    references = [together.weights()[i]["G.reference"] for i in range(2)]
     assert not torch.equal(*references)
     for _ in range(4):
         together.train_round()
         for one in alone:
             one.train_round()
     for index, one in enumerate(alone):
-        single = one.weights(0)
-        for name, value in together.weights(index).items():
+        single = one.weights()[0]
+        for name, value in together.weights()[index].items():
             assert torch.allclose(value, single[name], rtol=1e-9, atol=1e-9), name
         assert torch.equal(single["G.reference"], references[index])  # it stays as drawn
 

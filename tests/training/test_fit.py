@@ -89,7 +89,7 @@ def test_each_seed_is_finished_once_with_the_weights_that_are_kept(tiny, tmp_pat
         stack.train_round()
     for index, (spec, call) in enumerate(zip(plan, CALLS, strict=True)):
         kept = weights(spec, tmp_path)
-        for name, value in stack.weights(index).items():
+        for name, value in stack.weights()[index].items():
             assert torch.equal(call["weights"][name], value)
             if name not in ("opinions", "draw"):
                 assert torch.equal(kept[name], value)
@@ -150,4 +150,4 @@ def test_games_without_it_keep_the_weights_of_the_stack(tiny, tmp_path):
     stack = Stack([build(plan[0], data)], [0], data, "gan", 16, 9)
     while stack.round < 9:
         stack.train_round()
-    assert all(torch.equal(value, weights(plan[0], tmp_path)[key]) for key, value in stack.weights(0).items())
+    assert all(torch.equal(value, weights(plan[0], tmp_path)[key]) for key, value in stack.weights()[0].items())

@@ -216,7 +216,9 @@ def test_logged_losses_are_those_of_the_stack(tiny, tmp_path):
             for player, loss in losses.items():
                 assert float(log(spec, tmp_path)[row][f"{player}_loss"]) == loss[index].item()
     for index, spec in enumerate(plan):
-        assert all(torch.equal(value, weights(spec, tmp_path)[key]) for key, value in stack.weights(index).items())
+        assert all(
+            torch.equal(value, weights(spec, tmp_path)[key]) for key, value in stack.weights()[index].items()
+        )
 
 
 def test_averaged_weights_are_the_ones_that_are_kept(tiny, tmp_path):
@@ -455,5 +457,5 @@ def test_saved_state_holds_everything(tiny):
         one, two = stack.train_round(), other.train_round()
         assert all(torch.equal(one[player], two[player]) for player in one)
     assert all(
-        torch.equal(a, b) for a, b in zip(stack.weights(1).values(), other.weights(1).values(), strict=True)
+        torch.equal(a, b) for a, b in zip(stack.weights()[1].values(), other.weights()[1].values(), strict=True)
     )

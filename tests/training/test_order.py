@@ -46,7 +46,7 @@ def bilinear(data: Dataset, simultaneous: bool, rounds: int = 20) -> list[tuple[
     stack = Stack(games, [0, 1], data, "bilinear", 4, rounds, dtype=torch.float64)
     for _ in range(rounds):
         stack.train_round()
-    return [(w["a"].item(), w["b"].item()) for w in map(stack.weights, range(2))]
+    return [(w["a"].item(), w["b"].item()) for w in stack.weights()]
 
 
 def test_simultaneous_gradients_are_taken_at_one_point(tiny):
@@ -86,7 +86,7 @@ def test_weights_are_clipped_before_the_gradients_of_a_step(tiny, simultaneous):
     data = tiny()
     stack = Stack([Climb(data.data_spec, Config(simultaneous=simultaneous), 0.0, 3.0)], [0], data, "climb", 4, 9)
     stack.train_round()
-    weights = stack.weights(0)
+    weights = stack.weights()[0]
     assert weights["b"].item() == pytest.approx(0.6)  # 3 is cut to 0.5, then a step of 0.1
     # alternating: the first player still saw 3; simultaneous: all gradients are those after the cut
     assert weights["a"].item() == pytest.approx(-0.05 if simultaneous else -0.3)
@@ -100,5 +100,5 @@ def test_averaged_weights_follow_the_closed_form(tiny):
     for _ in range(5):
         stack.train_round()
         expected = [0.9 * e + 0.1 * a for e, a in zip(expected, stack.state.parameters["a"].tolist(), strict=True)]
-    assert [stack.weights(i)["a"].item() for i in range(2)] == pytest.approx(expected, rel=1e-12)
-    assert stack.weights(0)["a"].item() != stack.state.parameters["a"][0].item()
+    assert [stack.weights()[i]["a"].item() for i in range(2)] == pytest.approx(expected, rel=1e-12)
+    assert stack.weights()[0]["a"].item() != stack.state.parameters["a"][0].item()

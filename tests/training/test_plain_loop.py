@@ -127,7 +127,7 @@ def test_stack_is_a_plain_loop(name, backbone):
     assert stack.position >= ROUNDS
     for index, game in enumerate(plain):
         assert {p.dtype for p in game.parameters()} == {torch.float64}
-        assert deviation(stack.weights(index), game.state_dict()) < 1e-9
+        assert deviation(stack.weights()[index], game.state_dict()) < 1e-9
 
 
 def test_every_optimiser_and_both_orders_of_play_are_among_these_models():

@@ -35,7 +35,7 @@ def case(request: pytest.FixtureRequest, clean_registry: None) -> Case:
 def play(stack: Stack, rounds: int = ROUNDS) -> list[dict[str, Tensor]]:
     for _ in range(rounds):
         stack.train_round()
-    return [stack.weights(index) for index in range(len(stack.seeds))]
+    return stack.weights()
 
 
 @pytest.mark.parametrize("backbone", [{"kind": "mlp"}, CONV], ids=["mlp", "conv"])

@@ -53,7 +53,7 @@ def play(stack: Stack, rounds: int = ROUNDS) -> list[dict[str, Tensor]]:
     """Play some rounds and return the evaluated weights of every seed."""
     for _ in range(rounds):
         stack.train_round()
-    return [stack.weights(index) for index in range(len(stack.seeds))]
+    return stack.weights()
 
 
 def deviation(ones: list[dict[str, Tensor]], others: list[dict[str, Tensor]]) -> float:
@@ -259,7 +259,7 @@ def test_what_is_shared_is_made_once_per_turn_and_carries_gradients(tiny):
     played = Stack([game], [0], data, "counting", 4, 9, dtype=torch.float64)
     played.train_round()
     assert game.made == 1
-    weights = played.weights(0)
+    weights = played.weights()[0]
     again = Stack([Counting(data.data_spec)], [0], data, "counting", 4, 9, dtype=torch.float64)
     z = torch.empty(4, dtype=torch.float64).normal_(generator=again.generators[0])
     assert weights["a"].item() == pytest.approx(1 - 0.1 * z.mean().item(), rel=1e-12)
