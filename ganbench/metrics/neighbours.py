@@ -86,22 +86,39 @@ def neighbours(real: Tensor, fake: Tensor, k: int = K, block: int = BLOCK) -> Ne
     return memberships(real, fake, real_radii, fake_radii, k, block)
 
 
+def off_manifold(real: Tensor, fake: Tensor) -> float:
+    """Return the share of generated items farther from all real ones than 99 % of these from their nearest other.
+
+    Args:
+        real: (m, d) pixels, m >= 2.
+        fake: (n, d) pixels.
+    """
+    usual = squared_to_nearest(real, real, 2).quantile(0.99)
+    return float((squared_to_nearest(fake, real, 1) > usual).double().mean())
+
+
 _measured: WeakIdKeyDictionary = WeakIdKeyDictionary()
 "inputs -> {extractor: neighbours}, so that four metrics cost one computation"
 
 
 def _compute(inputs: MetricInputs, extractor: str, field: str) -> Score:
-    known: dict[str, tuple[int, Neighbours]] = _measured.setdefault(inputs, {})
+    known: dict[str, tuple[int, Neighbours, str]] = _measured.setdefault(inputs, {})
     if extractor not in known:
         real = inputs.features("test", extractor).features
         fake = inputs.features("fake", extractor, inputs.samples).features
         n = min(len(real), len(fake))
-        known[extractor] = n, neighbours(real[:n], fake[:n])
-    n, measured = known[extractor]
+        known[extractor] = n, neighbours(real[:n], fake[:n]), _warning(inputs, n)
+    n, measured, warning = known[extractor]
     protocol = (
         f"first {n} generated and first {n} test images; k={K}, <=; {inputs.extractor_id(extractor)}; float64"
     )
-    return average(getattr(measured, field), protocol)
+    return average(getattr(measured, field), protocol, warning if field in ("precision", "density") else "")
+
+
+def _warning(inputs: MetricInputs, n: int) -> str:
+    """Return what casts doubt on features: a classifier's take images that it has never seen for ones it has."""
+    share = off_manifold(inputs.real("test", n).flatten(1), inputs.fake(n).flatten(1))
+    return "off the manifold: most images are far, in pixels, from all test images" if share > 0.5 else ""
 
 
 for _field, _summary in (

@@ -20,7 +20,8 @@ from ganbench.runs.scores import CELLS, read_columns
 
 Array = np.ndarray
 LEVEL = 0.95  # of the intervals
-CAUTIONS = ("edge of the grid", "rank-deficient")  # in the detail of a score whose value is doubtful
+# In the detail of a score whose value is doubtful.
+CAUTIONS = ("edge of the grid", "rank-deficient", "off the manifold")
 TABLE = ["suite", "version", "budget", "dataset", "supervision"]  # one leaderboard each
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -327,6 +327,18 @@ def test_neighbours_extremes() -> None:
     copies = neighbours.neighbours(x, x.flip(0))
     # Each ball holds its own item and 5 others, the fifth on the sphere: density 6 / 5.
     assert [float(items.mean()) for items in copies] == pytest.approx([1, 1, 1.2, 1], rel=1e-12)
+
+
+def test_features_blind_to_what_is_odd_about_an_image_carry_a_warning(inputs: FakeInputs) -> None:
+    for field, warned in (("precision", True), ("density", True), ("recall", False), ("coverage", False)):
+        metric = registry.metrics.get(field)
+        inputs.generated = inputs.splits["train"].clone()
+        assert metric.compute(inputs, "flat").detail == ""
+        odd = replace(inputs, generated=inputs.generated.clone())
+        odd.generated[:, :, 1] += 3  # the extractor sees the first row only
+        score = metric.compute(odd, "flat")
+        assert score.value == metric.compute(inputs, "flat").value > 0
+        assert ("off the manifold" in score.detail) == warned
 
 
 def test_authenticity_of_copies_is_0_and_of_far_images_is_1() -> None:
