@@ -23,8 +23,7 @@ class RealTrain(Game):
                 243,
                 float("nan"),
                 "Theis et al. 2016, Table 1, true training images",
-                comparable=False,
-                note="figure quoted from memory, not checked against the paper",
+                note="quoted from memory; which 10,000 images is not stated",
             ),
             Published(
                 "mnist",

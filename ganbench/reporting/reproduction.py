@@ -45,7 +45,8 @@ def comparison(part: pd.DataFrame) -> pd.DataFrame:
 
     The size is an equivalence test (two one-sided tests): it reproduces if the interval of the difference, from
     ours and the published error, lies within MARGIN of the published number, does not if it lies outside, and else
-    is undecided. It is asked only where the published number names this suite and budget as its training. The
+    is undecided. It is asked only where the published number names this suite and budget as its training, or of
+    references, which are fitted and need no training. The
     order is that of all pairs with another model of the same paper whose published numbers differ: ours agrees or
     contradicts where the intervals of the two models do not overlap, and else is open.
     """
@@ -73,7 +74,7 @@ def _verdict(row: Any) -> str:
         return "not comparable"
     if math.isnan(row.mean):
         return "no value"
-    if row.training != f"{row.suite}/{row.budget}":
+    if row.role == "model" and row.training != f"{row.suite}/{row.budget}":
         return "other protocol"
     margin = MARGIN * abs(row.published)
     half = math.hypot(row.high - row.mean, 0.0 if math.isnan(row.published_error) else row.published_error)

@@ -247,6 +247,13 @@ def test_order_of_pairs_is_judged_where_intervals_part() -> None:
     assert order["a", "9"] == ""
 
 
+def test_references_are_judged_at_any_budget_for_they_are_fitted() -> None:
+    for role, verdict in (("reference", "reproduces"), ("copy", "reproduces"), ("model", "other protocol")):
+        board = aggregate(pd.DataFrame(seeds("a", [2.49, 2.5, 2.51], role=role)), published(training=""))
+        ((_, _, comparison, _),) = tables(board)
+        assert list(comparison["verdict"]) == [verdict]
+
+
 def test_verdict_without_a_value() -> None:
     board = aggregate(pd.DataFrame([lost("a", "diverged", "NaN")]), published())
     ((_, _, comparison, _),) = tables(board)
