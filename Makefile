@@ -8,7 +8,11 @@ METRICS ?= fid@mlp-digits-v1,recall@mlp-digits-v1
 
 COMMITS ?= HEAD^!
 
-.PHONY: demo test test-all lint bench bench-check bench-history bench-site
+# Where `make gpu` puts what it finds, and the seconds after which it stops; the next call goes on.
+OUT ?= runs/gpu
+LIMIT ?= 540
+
+.PHONY: demo test test-all lint bench bench-check bench-history bench-site gpu
 
 demo: .venv/installed
 	$(BIN)/ganbench run --suite digits --models $(MODELS) --seeds $(SEEDS) --metric $(METRICS)
@@ -34,6 +38,9 @@ bench-history: .venv/installed
 
 bench-site: .venv/installed
 	$(BIN)/asv publish
+
+gpu: .venv/installed
+	$(BIN)/python -m tests.gpu --out $(OUT) --limit $(LIMIT)
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
