@@ -8,10 +8,16 @@ METRICS ?= fid@mlp-digits-v1,recall@mlp-digits-v1
 
 COMMITS ?= HEAD^!
 
-.PHONY: demo test test-all lint bench bench-check bench-history bench-site
+# Of `make results`.
+WORKERS ?= 1
+
+.PHONY: demo results test test-all lint bench bench-check bench-history bench-site
 
 demo: .venv/installed
 	$(BIN)/ganbench run --suite digits --models $(MODELS) --seeds $(SEEDS) --metric $(METRICS)
+
+results: .venv/installed
+	nice $(BIN)/ganbench reproduce --workers $(WORKERS)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 -q --dist worksteal
