@@ -35,22 +35,25 @@ def reproduce(
 
     Returns:
         A line for each piece that failed, which costs no other piece anything.
+
+    Raises:
+        UserError: an experiment names what is unknown, before any work.
     """
     errors = []
     cuda = choose_device(device) == "cuda"
-    for experiment in experiments:
+    for experiment, lacking in [(one, Coverage(one, results).lacking()) for one in experiments]:
         if experiment.device == "gpu" and not cuda:
             tell(f"{experiment.name}: skipped, needs a GPU")
             continue
         place = "cpu" if experiment.device == "cpu" else device
-        for dataset, models in Coverage(experiment, results).lacking().items():
-            tell(f"{experiment.name} on {dataset}: {len(models)} models to train or to publish")
+        for dataset, models in lacking.items():
+            name = f"{experiment.name} on {dataset}"
+            tell(f"{name}: {len(models)} models to train or to publish")
             try:
                 _do(experiment, dataset, models, results, out, device=place, **options)
-            except (UserError, OSError) as error:
-                errors.append(f"{experiment.name} on {dataset}: {error}")
             except Exception as error:
-                errors.append(f"{experiment.name} on {dataset}: {type(error).__name__}: {error}")
+                kind = "" if isinstance(error, UserError | OSError) else f"{type(error).__name__}: "
+                errors.append(f"{name}: {kind}{error}")
     write_states(results)
     return errors
 
