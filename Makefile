@@ -12,10 +12,16 @@ COMMITS ?= HEAD^!
 OUT ?= runs/gpu
 LIMIT ?= 540
 
-.PHONY: demo test test-all lint bench bench-check bench-history bench-site gpu
+# Of `make results`.
+WORKERS ?= 1
+
+.PHONY: demo results test test-all lint bench bench-check bench-history bench-site gpu
 
 demo: .venv/installed
 	$(BIN)/ganbench run --suite digits --models $(MODELS) --seeds $(SEEDS) --metric $(METRICS)
+
+results: .venv/installed
+	nice $(BIN)/ganbench reproduce --workers $(WORKERS)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 -q --dist worksteal

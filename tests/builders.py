@@ -78,6 +78,8 @@ def cells(
                             detail="",
                             status="diverged" if diverged else "measured",
                             reason="NaN or infinite loss or weights at round 7" if diverged else "",
+                            seconds=1.5,
+                            steps=2000,
                             provenance="ganbench 0.1.0; made up for a test; x86_64 Linux",
                         )
                     )

@@ -128,6 +128,8 @@ ROW = ScoreRow(
     detail='say "no"',
     status="measured",
     reason="",
+    seconds=12.25,
+    steps=20_000,
     provenance="ganbench 0.1.0; Grüße, 世界",
 )
 

@@ -10,14 +10,17 @@ import typer
 
 from ganbench import __version__, registry
 from ganbench.cli import check as checks
-from ganbench.cli import results
+from ganbench.cli import reproduce, results
 from ganbench.cli.results import (
     DataRoot,
+    Device,
+    Engine,
     Metrics,
     NoDownload,
     Out,
     Plugins,
     SuiteOption,
+    Workers,
     load_plugins,
     rows_of,
     run_folders,
@@ -33,10 +36,9 @@ app = typer.Typer(
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
 )
 
-for command in (results.leaderboard, results.publish, results.plot, checks.check):
+for command in (results.leaderboard, results.publish, reproduce.reproduce, results.plot, checks.check):
     app.command()(command)
 
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
 INTERRUPTED = 130  # what the option parser makes of Ctrl-C
 
 
@@ -89,9 +91,9 @@ def run_(
     data_root: DataRoot = None,
     no_download: NoDownload = False,
     out: Out = Path("runs"),
-    workers: Annotated[int, typer.Option(help="processes that share out models, cores and GPU memory")] = 1,
+    workers: Workers = 1,
     backend: Annotated[str, typer.Option(help="serial or processes; default by the number of workers")] = "",
-    engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
+    engine: Engine = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],
 ) -> None:

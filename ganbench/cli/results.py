@@ -20,6 +20,9 @@ Out = Annotated[Path, typer.Option("--out", help="folder of all runs")]
 Plugins = Annotated[list[str], typer.Option("--plugin", help="Python file with further models or metrics")]
 DataRoot = Annotated[str | None, typer.Option("--data-root", help="dataset folder; default $GANBENCH_DATA")]
 NoDownload = Annotated[bool, typer.Option("--no-download", help="never fetch a dataset")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
+Workers = Annotated[int, typer.Option("--workers", help="processes that share out models, cores and GPU memory")]
+Engine = Annotated[str, typer.Option("--engine", help="training step: auto, eager, compiled or graph")]
 Metrics = Annotated[str, typer.Option("--metric", help="comma-separated metrics; default all of the suite")]
 
 
@@ -100,10 +103,11 @@ def publish(
     ] = Path("results"),
 ) -> None:
     """Copy the score rows of finished runs to results/ and write the leaderboards made from them."""
+    from ganbench.reporting.experiments import write_states
     from ganbench.reporting.publish import publish_rows
     from ganbench.suites.suite import read_suite
 
-    for path in publish_rows(read_suite(suite), budget, out, results):
+    for path in [*publish_rows(read_suite(suite), budget, out, results), *write_states(results)]:
         print(path)
 
 

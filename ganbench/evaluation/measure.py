@@ -121,6 +121,8 @@ def _score(name: str, inputs: RunInputs, status: Status) -> ScoreRow:
         detail=detail,
         status=state,
         reason=reason,
+        seconds=status.seconds,
+        steps=spec.steps(status.round),
         provenance=provenance(f"{status.device} {status.engine}".strip(), status.torch),
     )
 

@@ -55,10 +55,8 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps still to take, of all players and seeds, foreseen ones included."""
-        players = [part for part in self.specs[0].settings.values() if isinstance(part, dict) and "steps" in part]
-        steps = sum(player["steps"] * (1 + player["unroll"]) for player in players)
-        return steps * self.specs[0].rounds * len(self.untrained())
+        """Optimiser steps still to take, of all players and seeds."""
+        return self.specs[0].steps(self.specs[0].rounds) * len(self.untrained())
 
     def real_data(self, device: str = "cpu") -> RealData:
         """Return the dataset of the runs on a device."""

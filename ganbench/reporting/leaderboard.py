@@ -72,11 +72,12 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
 
     Returns:
         Frame with the columns of TABLE, metric, better, protocol, model, role, config_hash, code_hash ("" if any
-        run is of earlier code or settings), mean, low, high (95 % t-interval over seeds), sampling_error (mean
-        standard error within a run), measured and seeds (counts), diverged (count), reason, caution (detail of a
-        doubtful value), rank (1 + number of significantly better models) and worst_rank (number of models less the
-        significantly worse ones), both NaN for references and models without a value, published, published_error,
-        gap, comparable, source, note, training.
+        run is of earlier code or settings), mean, low, high (95 % t-interval over seeds), median, iqr
+        (interquartile range over seeds), sampling_error (mean standard error within a run), seconds and steps
+        (means over seeds of what training cost), measured and seeds (counts), diverged (count), reason, caution
+        (detail of a doubtful value), rank (1 + number of significantly better models) and worst_rank (number of
+        models less the significantly worse ones), both NaN for references and models without a value, published,
+        published_error, gap, comparable, source, note, training.
     """
     rows = rows.assign(protocol=_protocols(rows))
     _check_seeds(rows)
@@ -90,7 +91,10 @@ def aggregate(rows: pd.DataFrame, reported: pd.DataFrame | None = None) -> pd.Da
     error = _standard_error(values - mean[line], line)
     half = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * error
     frame["mean"], frame["low"], frame["high"] = mean, mean - half, mean + half
+    quartiles = values.groupby(line).quantile([0.25, 0.5, 0.75]).unstack()
+    frame["median"], frame["iqr"] = quartiles[0.5], quartiles[0.75] - quartiles[0.25]
     frame["sampling_error"] = _mean(rows["std_error"], line)
+    frame["seconds"], frame["steps"] = _mean(rows["seconds"], line), _mean(rows["steps"], line)
     frame["measured"], frame["seeds"] = count, _sum(line >= 0, line)
     frame["diverged"] = _sum(rows["status"] == "diverged", line)
     frame["reason"] = _first(rows[~measured], "reason")

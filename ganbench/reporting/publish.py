@@ -40,7 +40,8 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
     """Write results/scores, settings, leaderboards and reported.csv for one suite and budget; return the files.
 
     Runs with settings of the user's own (`--set`), of other code or of an older suite version are experiments and
-    stay out. Committed rows of models of the suite that have no run here stay, so that a model can be added.
+    stay out. Committed rows of the suite's models stay where no run here replaces them: those of models that have
+    no run here, and those of other seeds of the same settings and code.
     """
     paths = list((out / suite.name).glob("*/*/scores.csv"))
     if not paths:
@@ -56,18 +57,22 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
         raise UserError(
             f"no run of suite {suite.name}, budget {budget}, in {out} has the suite's settings and today's code"
         )
-    new_identities = list(dict.fromkeys(rows[IDENTITY].itertuples(index=False, name=None)))
+    runs = list(dict.fromkeys(rows[[*IDENTITY, "seed"]].itertuples(index=False, name=None)))
     version = rows["version"].iat[0]
     scores = results / "scores" / f"{suite.name}-v{version}-{budget}.csv"
     if scores.exists():
-        known, new = load_rows([scores]), set(zip(rows["dataset"], rows["model"], strict=True))
-        pairs = zip(known["dataset"], known["model"], strict=True)
-        names = {spec.model for spec in official.values()}
-        known = known[[pair not in new and pair[1] in names for pair in pairs]]
-        rows = pd.concat([rows, known[rows.columns]]).sort_values(by[:2], kind="stable") if len(known) else rows
+        known, new = load_rows([scores]), {run[3:5] for run in runs}
+        names, done = {spec.model for spec in official.values()}, set(runs)
+        known = known[
+            [
+                run[4] in names and (run[3:5] not in new or (run[:-1] in official and run not in done))
+                for run in known[[*IDENTITY, "seed"]].itertuples(index=False, name=None)
+            ]
+        ]
+        rows = pd.concat([rows, known[rows.columns]]).sort_values(by[:-1], kind="stable") if len(known) else rows
     write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
     write_rows(scores, [ScoreRow(**row) for row in rows.to_dict("records")])
-    settings = write_settings(scores, [official[key] for key in new_identities], results)
+    settings = write_settings(scores, [official[key] for key in dict.fromkeys(run[:-1] for run in runs)], results)
     shrink_legacy(results)
     written = [results / "reported.csv", scores, *settings, *write_leaderboards(scores, results)]
     readme = results.parent / "README.md"

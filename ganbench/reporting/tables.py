@@ -15,8 +15,10 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 LEGEND = (
     "mean ± half width of the 95 % t-interval over training seeds; rank a–b: a - 1 models are significantly "
     "better and all but b significantly worse (Welch's t-test, false discovery rate 5 %), so overlapping ranges "
-    "are ties; seeds = measured/trained; references stand outside the ranking, and what copies data says nothing "
-    "about learning; ↑ higher is better, ↓ lower is better"
+    "are ties; median: beside a mean that is farther from it than the seeds' interquartile range; "
+    "seeds = measured/trained; cost = training of one seed, optimiser steps of all players (equal rounds are not "
+    "equal work); references stand outside the ranking, and what copies data says nothing about learning; "
+    "↑ higher is better, ↓ lower is better"
 )
 
 
@@ -59,6 +61,7 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
         }
         for place, heading in headings.items():
             line[heading] = _cell(cells.get(place))
+        line["cost"] = cost(own[0].seconds, own[0].steps)
         missing = lead is None or math.isnan(lead.mean)
         order = 0.0 if missing else (lead.mean if lead.better == "lower" else -lead.mean)
         lines.append(((role != "model", missing, order), line))
@@ -79,10 +82,31 @@ def _cell(row: object) -> str:
     if row.diverged and not row.measured:  # type: ignore[attr-defined]
         return "diverged"
     text = number(row.mean, row.high - row.mean)  # type: ignore[attr-defined]
+    text += _median(row)
     text += " †" if row.caution else ""  # type: ignore[attr-defined]
     # A mean over the seeds that had a value must not pass for one over all.
     partial = 0 < row.measured < row.seeds  # type: ignore[attr-defined]
     return f"{text} ({row.measured}/{row.seeds})" if partial else text  # type: ignore[attr-defined]
+
+
+def _median(row: Any) -> str:
+    """Return the median to the digits of the mean, where the mean misleads."""
+    apart = abs(row.mean - row.median)
+    if row.measured < 4 or not apart > max(row.iqr, 1e-9 * abs(row.median)):  # the latter is rounding
+        return ""
+    return f" (median {number(row.median, row.high - row.mean).partition(' ±')[0]})"
+
+
+def cost(seconds: float, steps: float) -> str:
+    """Return what training took, as "12 s, 20k steps"; seconds that nobody noted (NaN) are left out."""
+    time = [] if math.isnan(seconds) else [_amount(seconds, {" h": 3600, " min": 60, " s": 1})]
+    return ", ".join([*time, _amount(steps, {"M steps": 1e6, "k steps": 1e3, " steps": 1})])
+
+
+def _amount(value: float, units: dict[str, float]) -> str:
+    """Return a value in the first unit that it fills, or else in the last."""
+    name, size = next((unit for unit in units.items() if value >= unit[1]), [*units.items()][-1])
+    return (f"{value / size:.2g}" if value < 10 * size else f"{value / size:.0f}") + name
 
 
 def _footnotes(part: pd.DataFrame) -> list[str]:

@@ -38,6 +38,10 @@ class ScoreRow(Record):
     status: str
     "measured, unavailable (the game lacks the ability, or the extractor its weights), failed or diverged"
     reason: str
+    seconds: float
+    "of training; of seeds stepped together, the run's share; NaN if nobody noted them"
+    steps: int
+    "optimiser steps of all players, those of lookahead included"
     provenance: str
 
 

@@ -57,6 +57,20 @@ class RunSpec(Record):
         """Kind of the networks."""
         return str(self.settings["backbone"]["kind"])
 
+    @property
+    def players(self) -> list[dict[str, Any]]:
+        """Settings of the players; a model that is fitted has none."""
+        return [part for part in self.settings.values() if isinstance(part, dict) and "steps" in part]
+
+    def steps(self, rounds: int) -> int:
+        """Return the optimiser steps of all players in the first rounds, those of lookahead included."""
+        total = 0
+        for player in self.players:
+            boosted = _boosted(player["boost_first"], player["boost_every"], rounds) if player["boost"] else 0
+            own = player["steps"] * (rounds - boosted) + player["boost"] * boosted
+            total += own * (1 + player["unroll"])
+        return total
+
     def agrees(self, other: RunSpec) -> bool:
         """Tell whether all settings that both runs name have the same values.
 
@@ -80,6 +94,12 @@ def read_spec(folder: Path) -> RunSpec:
         return from_json(RunSpec, json.loads((folder / "spec.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"'{folder}' is not a run folder: {error}") from None
+
+
+def _boosted(first: int, every: int, rounds: int) -> int:
+    """Return how many of the first rounds are boosted: see `ganbench.game.Player`."""
+    first = min(first, rounds)
+    return first + (len(range(-(-first // every) * every, rounds, every)) if every else 0)
 
 
 def _agree(one: Any, other: Any) -> bool:

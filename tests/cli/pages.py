@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -127,6 +128,8 @@ def save_files(folder: Path) -> None:
     for name, text in files().items():
         if "." in name:
             (folder / name).write_text(text, encoding="utf-8")
+    (folder / "results").mkdir()
+    shutil.copy(ROOT / "results" / "experiments.toml", folder / "results")
     pixels = (load_digits().images * 15).astype(np.uint8)
     np.savez(folder / "mine.npz", images=pixels[:200])
     (folder / "photos").mkdir()

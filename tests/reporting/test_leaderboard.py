@@ -42,6 +42,8 @@ def row(model: str, value: float, seed: int = 0, **other: object) -> dict[str, o
         "detail": "",
         "status": "measured",
         "reason": "",
+        "seconds": 12.0,
+        "steps": 20_000,
         "provenance": "",
         **other,
     }

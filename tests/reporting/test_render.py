@@ -12,7 +12,7 @@ from rich.console import Console
 from ganbench.reporting.leaderboard import aggregate
 from ganbench.reporting.render import FORMATS, render, terminal
 from ganbench.reporting.reproduction import number
-from ganbench.reporting.tables import tables
+from ganbench.reporting.tables import cost, tables
 from tests.reporting.test_leaderboard import lost, published, row, seeds
 
 MODELS = {"gan": [1.0, 1.1, 0.9], "fgan-weighted-jensen-shannon": [5.0, 5.2, 4.8], "vae": [5.1, 4.9, 5.05]}
@@ -116,7 +116,7 @@ def test_references_are_called_so_and_copies_as_well() -> None:
     standing = dict(zip(wide["model"], wide["rank by fid"], strict=True))
     assert standing == {"gan": "1", "mixture": "reference", "real": "reference (copies data)"}
     assert "copies data" in notes[0] and "reference (copies data)" in render(board, "md")
-    lines = rich(board, 60).splitlines()
+    lines = rich(board, 80).splitlines()
     assert sum("reference" in line and "real" in line for line in lines) == 1
     assert sum("(copies data)" in line for line in lines) == 1
 
@@ -173,7 +173,7 @@ def test_diverged_and_missing_are_shown_with_their_reason() -> None:
 def test_different_protocols_get_a_column_and_a_footnote_each() -> None:
     rows = [*seeds("a", [1.0, 2.0, 3.0]), *seeds("b", [1.0, 2.0, 3.0], protocol="fid v1; 500 images")]
     ((_, wide, _, notes),) = tables(aggregate(pd.DataFrame(rows)))
-    assert list(wide.columns[3:]) == ["fid ↓", "fid ↓ [2]"]
+    assert list(wide.columns[3:]) == ["fid ↓", "fid ↓ [2]", "cost"]
     assert list(wide["fid ↓"]) == ["2.0 ± 2.5", ""] and list(wide["fid ↓ [2]"]) == ["", "2.0 ± 2.5"]
     assert "fid ↓: v1" in notes and "fid ↓ [2]: v1; 500 images" in notes
 
@@ -286,6 +286,49 @@ def test_html_is_escaped() -> None:
 def test_rendering_is_repeatable(form: str) -> None:
     make: Callable[[], str] = lambda: render(frame(reported=published(model="gan")), form)  # noqa: E731
     assert make() == make()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([18.0, 25.0, 30.0, 48.0, 262.0], "77 ± 129 (median 30)"),
+        ([8.0, 8.0, 8.0, 8.0, 0.0], "6.4 ± 4.4 (median 8.0)"),  # one collapsed seed among equal ones
+        ([18.0, 25.0, 30.0, 48.0, 52.0], "35 ± 18"),
+        ([0.1] * 5, "0.1"),  # whose mean differs from the median by rounding
+        ([18.0, 25.0, 262.0], "102 ± 345"),  # too few to tell
+        ([18.0, 25.0, 30.0, math.inf], "inf"),
+    ],
+)
+def test_a_median_stands_where_the_mean_misleads(values: list[float], text: str) -> None:
+    board = aggregate(pd.DataFrame(seeds("a", values)))
+    assert board.loc[0, "median"] == sorted(values)[len(values) // 2] or len(values) == 4
+    ((_, wide, _, notes),) = tables(board)
+    assert wide.loc[0, "fid ↓"] == text and "interquartile range" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps", "text"),
+    [
+        (12.3, 20_000.0, "12 s, 20k steps"),
+        (0.04, 0.0, "0.04 s, 0 steps"),
+        (59.9, 950.0, "60 s, 950 steps"),
+        (102.0, 1_234_000.0, "1.7 min, 1.2M steps"),
+        (400_000.0, 4e8, "111 h, 400M steps"),
+        (math.nan, 33_230.0, "33k steps"),
+    ],
+)
+def test_cost_is_short(seconds: float, steps: float, text: str) -> None:
+    assert cost(seconds, steps) == text
+
+
+def test_cost_is_the_mean_of_the_seeds_and_equal_for_all_metrics() -> None:
+    rows = [
+        row("a", 1.0, seed, metric=m, seconds=10.0 + seed, steps=5000) for seed in range(3) for m in ("x", "y")
+    ]
+    board = aggregate(pd.DataFrame(rows))
+    assert list(board["seconds"]) == [11.0, 11.0] and list(board["steps"]) == [5000, 5000]
+    ((_, wide, _, notes),) = tables(board)
+    assert list(wide["cost"]) == ["11 s, 5k steps"] and "equal rounds are not equal work" in notes[0]
 
 
 def test_doubtful_values_are_marked_in_their_cell_and_named_below_the_table() -> None:

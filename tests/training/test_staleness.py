@@ -155,6 +155,26 @@ def test_publish_adds_a_model_to_committed_rows(tmp_path: Path, data: datasets.D
     assert {row.model for row in read_rows(scores)} == {"gan"}  # the suite no longer has the other
 
 
+def test_publish_adds_seeds_to_committed_rows(tmp_path: Path, data: datasets.Dataset) -> None:
+    from ganbench.evaluation.measure import measure
+    from ganbench.evaluation.real import RealData
+
+    specs = expand(SUITE, "quick", ["gan"], 3)["gan"]
+    for out, own in (("a", specs[1:]), ("b", specs[:2])):
+        train(own, data, tmp_path / out)
+        for spec in own:
+            measure(spec, spec.folder(tmp_path / out), RealData(data), SUITE.metrics)
+        written = publish_rows(SUITE, "quick", tmp_path / out, tmp_path / "results")
+    scores = next(path for path in written if path.parent.name == "scores")
+    rows = read_rows(scores)
+    assert [row.seed for row in rows] == [seed for seed in range(3) for _ in SUITE.metrics]
+    assert [row.metric for row in rows] == 3 * list(SUITE.metrics)
+    # Rows of earlier code have nothing to do with the new ones.
+    write_rows(scores, [replace(row, code_hash="") for row in rows])
+    publish_rows(SUITE, "quick", tmp_path / "b", tmp_path / "results")
+    assert {row.seed for row in read_rows(scores)} == {0, 1}
+
+
 def test_checkpoint_of_other_code_or_data_is_not_taken_up(
     tiny: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
