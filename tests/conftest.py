@@ -159,10 +159,10 @@ def clean_registry() -> Iterator[None]:
 
 
 def scores(out: Path) -> dict[str, str]:
-    """Return the text of every score file by model and run, without the commit, which may change meanwhile."""
+    """Return the text of every score file by model and run, without commit and seconds, which may change."""
     return {
         str(path.parent.relative_to(out)): re.sub(
-            r"(ganbench [\d.]+) [0-9a-f]{10}(-dirty)?", r"\1", path.read_text(encoding="utf-8")
+            r",[^,\n]+(,\d+,ganbench [\d.]+)( [0-9a-f]{10}(-dirty)?)?", r"\1", path.read_text(encoding="utf-8")
         )
         for path in out.glob("*/*/*/scores.csv")
     }

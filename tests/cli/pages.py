@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import shutil
@@ -144,6 +145,7 @@ def save_files(folder: Path) -> None:
 
 def make_small_world(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Make a folder with the files of the pages the working one, and shrink all suites and datasets."""
+    importlib.import_module("ganbench.execution.reproduce")  # first imported here it would keep the small world
     save_files(folder)
     patch.chdir(folder)
     read, load, digits = suites.read_suite, datasets.load, datasets.load("digits")
