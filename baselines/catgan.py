@@ -11,7 +11,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganbench.game import MLP, Adam, Count, DataSpec, Game, Noise, NonNegative, Normal, Player, Published, Uniform
+from ganbench.game import (
+    MLP,
+    Adam,
+    Count,
+    DataSpec,
+    Game,
+    Noise,
+    NonNegative,
+    Normal,
+    Penalty,
+    Player,
+    Published,
+    Uniform,
+)
 from ganbench.game import Config as GameConfig
 from ganbench.layers import BatchNorm1d, BatchNorm2d, Generator, LeakyReLU, Network, recalibrate_batch_norm
 
@@ -26,7 +39,7 @@ class Config(GameConfig):
     "number K of categories; 20 is that of the paper's clusterings of MNIST"
     blur: NonNegative = 0.3
     "standard deviation of the normal noise on D's input in [0, 1] and on its pre-activations in training"
-    balance: NonNegative = 1.0
+    balance: Penalty = 1.0
     "weight of the entropy of the mean prediction, which asks for equally frequent categories"
     networks: Literal["backbone", "conv-2016"] = "backbone"
     "networks of the backbone's sizes, or the paper's convolutions"

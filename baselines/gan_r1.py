@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ganbench.game import Config as GameConfig
-from ganbench.game import Count, DataSpec, Game, Noise, NonNegative, Normal, Player, RMSprop
+from ganbench.game import Count, DataSpec, Game, Noise, Normal, Penalty, Player, RMSprop
 from ganbench.losses import gan_discriminator, gan_generator_nonsaturating, r1_penalty
 
 
@@ -16,7 +16,7 @@ from ganbench.losses import gan_discriminator, gan_generator_nonsaturating, r1_p
 class Config(GameConfig):
     latent: Count = 256
     "size of z"
-    penalty: NonNegative = 10.0
+    penalty: Penalty = 10.0
     "weight of E|grad D|^2 at the data, without the paper's 1/2: gamma is twice this, as in the released code"
 
 

@@ -16,8 +16,8 @@ from ganbench.game import (
     DataSpec,
     Game,
     Noise,
-    NonNegative,
     NonNegativeInt,
+    Penalty,
     Player,
     Published,
     Uniform,
@@ -37,7 +37,7 @@ class Config(GameConfig):
     "values of the categorical code"
     continuous: NonNegativeInt = 2
     "number of continuous codes, each uniform on (-1, 1)"
-    information: NonNegative = 1.0
+    information: Penalty = 1.0
     "weight of the information that the codes share with the image"
     learned_std: bool = False
     "let Q give the standard deviation of each continuous code, as in the paper; the code fixes it to 1"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from ganbench.game import Adam, Count, DataSpec, Game, Noise, NonNegative, Normal, Player, RMSprop, Uniform
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, Normal, Penalty, Player, RMSprop, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gaussian, gradient_penalty, mmd, mmd2, rational_quadratic, squared_distances
 
@@ -21,9 +21,9 @@ class Config(GameConfig):
     "length of a code"
     bandwidths: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
     "sigma of the kernels exp(-|x - y|^2 / (2 sigma^2)) on codes"
-    reconstruction: NonNegative = 8.0
+    reconstruction: Penalty = 8.0
     "weight of the autoencoder's mean squared error, on real and on generated x"
-    hinge: NonNegative = 16.0
+    hinge: Penalty = 16.0
     "weight of the ordering of the mean codes: real above generated"
 
 
@@ -95,7 +95,7 @@ class PenaltyConfig(GameConfig):
     "length of a code"
     alphas: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
     "orders of the rational quadratic kernels on codes"
-    penalty: NonNegative = 1.0
+    penalty: Penalty = 1.0
     "weight of (|gradient of the witness| - 1)^2"
 
 

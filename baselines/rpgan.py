@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganbench.game import Adam, Count, DataSpec, Game, Noise, NonNegative, Normal, Player, Published
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, Normal, Penalty, Player, Published
 from ganbench.game import Config as GameConfig
 from ganbench.losses import (
     gan_discriminator,
@@ -26,9 +26,9 @@ class Config(GameConfig):
     "size of z"
     loss: Literal["relativistic", "plain"] = "relativistic"
     "tell real from fake in pairs, or one by one as the non-saturating GAN does"
-    r1: NonNegative = 1.0
+    r1: Penalty = 1.0
     "weight gamma of |grad D|^2 / 2 at the data, at every step: lazy penalties fail on stacked MNIST"
-    r2: NonNegative = 1.0
+    r2: Penalty = 1.0
     "weight gamma of |grad D|^2 / 2 at generated images"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganbench.game import Adam, Count, DataSpec, Game, Noise, NonNegative, Normal, Player, Published, Uniform
+from ganbench.game import Adam, Count, DataSpec, Game, Noise, Normal, Penalty, Player, Published, Uniform
 from ganbench.game import Config as GameConfig
 from ganbench.losses import gradient_penalty, wasserstein_critic, wasserstein_generator
 
@@ -16,7 +16,7 @@ from ganbench.losses import gradient_penalty, wasserstein_critic, wasserstein_ge
 class Config(GameConfig):
     latent: Count = 128
     "size of z"
-    penalty: NonNegative = 10.0
+    penalty: Penalty = 10.0
     "lambda in eq. 3"
 
 

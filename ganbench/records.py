@@ -24,6 +24,26 @@ Probability = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True)
+class Search:
+    """What tuning may try of a number: [low, high], evenly in its logarithm. Part of a field's annotation."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What tuning may try of a field, one by one. Part of its annotation."""
+
+    values: tuple[Any, ...]
+
+
+Rate = Annotated[Positive, Search(1e-5, 1e-2)]
+Penalty = Annotated[NonNegative, Search(1e-2, 1e2)]
+Betas = Annotated[tuple[Fraction, Fraction], Choices(((0.0, 0.9), (0.5, 0.9), (0.5, 0.999), (0.9, 0.999)))]
+
+
+@dataclass(frozen=True)
 class Record:
     """Base of all frozen settings: unknown fields and wrong types are errors when one is read from JSON."""
 

@@ -10,7 +10,7 @@ import typer
 
 from ganbench import __version__, registry
 from ganbench.cli import check as checks
-from ganbench.cli import reproduce, results
+from ganbench.cli import reproduce, results, tune
 from ganbench.cli.results import (
     DataRoot,
     Device,
@@ -36,7 +36,7 @@ app = typer.Typer(
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
 )
 
-for command in (results.leaderboard, results.publish, reproduce.reproduce, results.plot, checks.check):
+for command in (results.leaderboard, results.publish, reproduce.reproduce, tune.tune, results.plot, checks.check):
     app.command()(command)
 
 INTERRUPTED = 130  # what the option parser makes of Ctrl-C

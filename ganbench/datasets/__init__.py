@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -91,6 +91,12 @@ class Dataset:
             total.update(json.dumps(to_json(self.view), sort_keys=True).encode())
         return total.hexdigest()
 
+    def held_back(self) -> Dataset:
+        """Return the dataset "validation:<name>" without its test items: the validation ones stand in for them."""
+        images = self.images | {"test": self.images["validation"]}
+        labels = self.labels | ({"test": self.labels["validation"]} if "validation" in self.labels else {})
+        return replace(self, name=f"validation:{self.name}", images=images, labels=labels)
+
     def to(self, device: torch.device | str) -> Dataset:
         """Return the same dataset with images and labels held on a device, in the same dtype."""
         return Dataset(
@@ -127,7 +133,8 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Da
     """Load a dataset by name, or from "folder:PATH", "frames:PATH" or "npz:PATH".
 
     Args:
-        name: registered name, or folder:PATH, frames:PATH or npz:PATH.
+        name: registered name, or folder:PATH, frames:PATH or npz:PATH; after "validation:" any of these with the
+            validation items in the place of the test ones, so that settings can be chosen without them.
         root: folder that holds the files in torchvision's layout; default: the environment variable
             GANBENCH_DATA, else the user cache directory.
         download: whether absent files may be fetched.
@@ -135,6 +142,8 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Da
     UserError, always one line, for an unknown name and for files that are absent or damaged.
     """
     kind, colon, path = name.partition(":")
+    if colon and kind == "validation":
+        return load(path, root, download).held_back()
     if colon and kind in ("folder", "frames", "npz"):
         from ganbench.datasets import folder, frames, npz  # here, because they need Dataset
 

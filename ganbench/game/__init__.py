@@ -7,7 +7,7 @@ from ganbench.game.optimisers import SGD, SGHMC, Adam, RMSprop
 from ganbench.game.players import Player
 from ganbench.game.schedules import Constant, Decay, LinearDecay
 from ganbench.layers.networks import MLP, Backbone, Conv, NonNegativeInt
-from ganbench.records import Count, NonNegative, Positive
+from ganbench.records import Count, NonNegative, Penalty, Positive
 
 __all__ = [
     "MLP",
@@ -28,6 +28,7 @@ __all__ = [
     "NonNegative",
     "NonNegativeInt",
     "Normal",
+    "Penalty",
     "Player",
     "Positive",
     "Published",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganbench.errors import UserError
 from ganbench.game.schedules import Constant, Schedule
-from ganbench.records import Fraction, NonNegative, Positive, Record
+from ganbench.records import Betas, Fraction, NonNegative, Positive, Rate, Record, Search
 
 State = dict[str, list[Tensor]]
 EPSILON = 1e-8  # the default of torch.optim.RMSprop
@@ -73,9 +73,9 @@ class _Optimiser(Record):
 class Adam(_Optimiser):
     """Adam. Kingma and Ba 2015."""
 
-    lr: Positive = 2e-4
+    lr: Rate = 2e-4
     "learning rate"
-    betas: tuple[Fraction, Fraction] = (0.5, 0.999)
+    betas: Betas = (0.5, 0.999)
     "decay rates of both moments"
     schedule: Schedule = Constant()
     "course of the learning rate"
@@ -123,7 +123,7 @@ class Adam(_Optimiser):
 class RMSprop(_Optimiser):
     """RMSprop. Tieleman and Hinton 2012."""
 
-    lr: Positive = 5e-5
+    lr: Rate = 5e-5
     "learning rate"
     alpha: Fraction = 0.99
     "decay rate of the squared gradient"
@@ -160,7 +160,7 @@ class RMSprop(_Optimiser):
 class SGD(_Optimiser):
     """Stochastic gradient descent whose momentum may rise linearly over the first rounds."""
 
-    lr: Positive = 0.1
+    lr: Annotated[Positive, Search(1e-3, 1.0)] = 0.1
     "learning rate"
     momentum: Fraction = 0.0
     "momentum at the start"
@@ -211,7 +211,7 @@ class SGHMC(_Optimiser):
     loss is a mean over N independent data, T = 1 / N samples the posterior; less is colder.
     """
 
-    lr: Positive = 0.01
+    lr: Annotated[Positive, Search(1e-6, 1e-2)] = 0.01
     "learning rate: eta / T of the paper"
     friction: Annotated[float, Field(gt=0, le=1)] = 0.1
     "1 - momentum"

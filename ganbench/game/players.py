@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ganbench.game.optimisers import Adam, Optimiser
-from ganbench.records import Count, NonNegative, Record
+from ganbench.records import Choices, Count, NonNegative, Record, Search
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Player(Record):
     "attributes of the game that hold the player's networks or parameters; other players may move some as well"
     optimiser: Optimiser = Adam()
     "how it descends"
-    steps: Count = 1
+    steps: Annotated[Count, Choices((1, 2, 5))] = 1
     "steps per round, >= 1"
     boost: int = 0
     "steps in boosted rounds; 0 boosts none"
@@ -34,7 +34,7 @@ class Player(Record):
     "number of boosted rounds at the start"
     boost_every: int = 0
     "every so many rounds one is boosted; 0 is never"
-    clip: NonNegative = 0.0
+    clip: Annotated[NonNegative, Search(1e-3, 1e-1)] = 0.0
     "bound of the weights; 0 is none"
     clip_nets: tuple[str, ...] = ()
     "those of the player's networks that are clipped; () is all"

@@ -15,7 +15,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 LEGEND = (
     "mean ± half width of the 95 % t-interval over training seeds; rank a–b: a - 1 models are significantly "
     "better and all but b significantly worse (Welch's t-test, false discovery rate 5 %), so overlapping ranges "
-    "are ties; median: beside a mean that is farther from it than the seeds' interquartile range; "
+    "are ties; median: beside a mean that differs by more than a tenth and the seeds' interquartile range; "
     "seeds = measured/trained; cost = training of one seed, optimiser steps of all players (equal rounds are not "
     "equal work); references stand outside the ranking, and what copies data says nothing about learning; "
     "↑ higher is better, ↓ lower is better"
@@ -92,7 +92,7 @@ def _cell(row: object) -> str:
 def _median(row: Any) -> str:
     """Return the median to the digits of the mean, where the mean misleads."""
     apart = abs(row.mean - row.median)
-    if row.measured < 4 or not apart > max(row.iqr, 1e-9 * abs(row.median)):  # the latter is rounding
+    if row.measured < 4 or not apart > max(row.iqr, 0.1 * abs(row.median)):
         return ""
     return f" (median {number(row.median, row.high - row.mean).partition(' ±')[0]})"
 
