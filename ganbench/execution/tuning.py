@@ -213,12 +213,16 @@ def tuned_name(suite: str, dataset: str) -> str:
 
 
 def tuned_suite(suite: str, dataset: str, budget: str, trials: Sequence[Trial]) -> str:
-    """Return the text of the suite file with the chosen settings; all else is the suite's."""
+    """Return the text of the suite file with the chosen settings, of the tuned models and the references only."""
     document = tomlkit.parse(suite_file(suite).read_text(encoding="utf-8"))
     count = max(trial.trial for trial in trials) + 1
     document["name"] = tuned_name(suite, dataset)
     document["summary"] = f"{dataset}, each model tuned by {count} trials at budget {budget}"
     document["datasets"] = [dataset]
+    chosen = read_suite(suite)
+    plans = expand(chosen, budget, chosen_models(chosen), 1)
+    references = [name for name, (spec,) in plans.items() if not search_space(spec)]
+    document["models"] = [*best(trials), *references]
     settings = document.setdefault("settings", tomlkit.table())
     for trial in best(trials).values():
         settings.add(
