@@ -95,8 +95,8 @@ def leaderboard(
 
 
 def publish(
-    suite: SuiteOption,
-    budget: Annotated[str, typer.Option(help="which budget's rows")],
+    suite: Annotated[str, typer.Option(help="suite name or path; default none: only make all tables anew")] = "",
+    budget: Annotated[str, typer.Option(help="which budget's rows")] = "",
     out: Out = Path("runs"),
     results: Annotated[
         Path, typer.Option(help="folder to write scores/, leaderboards/ and reported.csv to")
@@ -104,10 +104,16 @@ def publish(
 ) -> None:
     """Copy the score rows of finished runs to results/ and write the leaderboards made from them."""
     from ganbench.reporting.experiments import write_states
-    from ganbench.reporting.publish import publish_rows
+    from ganbench.reporting.publish import publish_rows, write_tables
     from ganbench.suites.suite import read_suite
 
-    for path in [*publish_rows(read_suite(suite), budget, out, results), *write_states(results)]:
+    if bool(suite) != bool(budget):
+        raise UserError("--suite and --budget go together; give both, or none to make all tables anew")
+    if suite:
+        written = publish_rows(read_suite(suite), budget, out, results)
+    else:
+        written = write_tables(results, sorted((results / "scores").glob("*.csv")))
+    for path in [*written, *write_states(results)]:
         print(path)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from ganbench import registry
 from ganbench.errors import UserError, suggest
 from ganbench.records import to_json, write_whole
+from ganbench.reporting.claims import write_claims
 from ganbench.reporting.leaderboard import aggregate, choose, load_rows, read_reported
 from ganbench.reporting.render import render, tables
 from ganbench.runs.code import code_of
@@ -70,11 +71,17 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
             ]
         ]
         rows = pd.concat([rows, known[rows.columns]]).sort_values(by[:-1], kind="stable") if len(known) else rows
-    write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
     write_rows(scores, [ScoreRow(**row) for row in rows.to_dict("records")])
     settings = write_settings(scores, [official[key] for key in dict.fromkeys(run[:-1] for run in runs)], results)
+    return [scores, *settings, *write_tables(results, [scores])]
+
+
+def write_tables(results: Path, scores: Iterable[Path]) -> list[Path]:
+    """Write all that follows from committed rows: the leaderboards of some score files, and what all share."""
     shrink_legacy(results)
-    written = [results / "reported.csv", scores, *settings, *write_leaderboards(scores, results)]
+    write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
+    written = [results / "reported.csv", *(path for file in scores for path in write_leaderboards(file, results))]
+    written.append(write_claims(results))
     readme = results.parent / "README.md"
     if readme.is_file() and BLOCK.search(readme.read_text(encoding="utf-8")):
         write_whole(readme, refresh_readme(readme, results))

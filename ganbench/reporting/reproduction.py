@@ -60,7 +60,7 @@ def comparison(part: pd.DataFrame) -> pd.DataFrame:
                 "ours": number(row.mean, row.high - row.mean),
                 "published": number(row.published, row.published_error),
                 "gap": "–" if math.isnan(row.gap) else f"{row.gap:+.4g}",
-                "verdict": _verdict(row),
+                "verdict": verdict(row),
                 "order": _order(row, rows),
                 "source and differences": "; ".join(text for text in (row.source, row.note) if text),
             }
@@ -68,7 +68,7 @@ def comparison(part: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _verdict(row: Any) -> str:
+def verdict(row: Any) -> str:
     """Return whether our number is the published one, which only the paper's own protocol can tell."""
     if row.comparable is not True:
         return "not comparable"
