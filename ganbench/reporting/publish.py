@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ganbench import registry
+from ganbench import cells, registry
 from ganbench.errors import UserError, suggest
 from ganbench.records import to_json, write_whole
 from ganbench.reporting.leaderboard import aggregate, choose, load_rows, read_reported
-from ganbench.reporting.render import render, tables
+from ganbench.reporting.render import pipes, render, tables
 from ganbench.runs.code import code_of
 from ganbench.runs.scores import ScoreRow, read_rows, write_rows
 from ganbench.suites.expand import expand
@@ -65,7 +65,7 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
         names = {spec.model for spec in official.values()}
         known = known[[pair not in new and pair[1] in names for pair in pairs]]
         rows = pd.concat([rows, known[rows.columns]]).sort_values(by[:2], kind="stable") if len(known) else rows
-    write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
+    write_whole(results / "reported.csv", reported().map(cells.csv).to_csv(index=False, lineterminator="\n"))
     write_rows(scores, [ScoreRow(**row) for row in rows.to_dict("records")])
     settings = write_settings(scores, [official[key] for key in new_identities], results)
     shrink_legacy(results)
@@ -136,6 +136,6 @@ def refresh_readme(readme: Path, results: Path) -> str:
             if name not in set(frame["model"]):
                 raise suggest("model among the score rows", name, sorted(frame["model"].unique()))
         [(_, wide, _, _)] = tables(frame[frame["model"].isin(names)])
-        return block[1] + wide.to_markdown(index=False, disable_numparse=True) + "\n" + block[5]
+        return block[1] + pipes(wide) + "\n" + block[5]
 
     return BLOCK.sub(table, readme.read_text(encoding="utf-8"))
