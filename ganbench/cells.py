@@ -12,7 +12,7 @@ LATEX = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
     | {"[": "{[}", "]": "{]}"}  # after the end of a row a bracket would be an option
-    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "–": "--", "†": r"$\dagger$"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "–": r"\textendash{}", "†": r"$\dagger$"}
 )
 # What means something amid a line: a mark, a tag, a link, emphasis, an entity.
 MARKDOWN = re.compile(
@@ -44,7 +44,7 @@ def html(text: str) -> str:
 
 def latex(text: str) -> str:
     """Return a text for the body of a LaTeX document."""
-    return plain(text).translate(LATEX)
+    return plain(text).translate(LATEX).replace("--", "-{}-{}")  # two hyphens would be a dash
 
 
 def markdown(text: str) -> str:
