@@ -55,8 +55,8 @@ class Job:
     @property
     def lock(self) -> Path:
         """File that a process locks while it trains and measures these runs."""
-        folder = self.specs[0].folder(self.out).parent
-        return folder / f".{self.specs[0].config_hash}.lock"
+        spec = self.specs[0]
+        return self.out / ".locks" / f"{spec.suite}.{spec.model}.{spec.config_hash}"
 
     @property
     def model(self) -> str:
