@@ -49,7 +49,7 @@ CELLS = {item.name: {"int": int, "float": float, "str": str}[str(item.type)] for
 
 
 def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
-    """Write a score file."""
+    """Write a score file, each text on one line and none a formula."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [item.name for item in fields(ScoreRow)], lineterminator="\n")
     writer.writeheader()
