@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ganbench.errors import UserError, suggest
+from ganbench.names import check_name
 
 T = TypeVar("T")
 PLUGIN = "ganbench_plugin_"  # how the modules of plug-in files are called
@@ -33,7 +34,8 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def add(self, name: str, item: T) -> T:
-        """Register an item; a name can be given once only."""
+        """Register an item; UserError if its name is none or is given twice."""
+        check_name(self.kind, name)
         if name in self._items:
             raise UserError(f"{self.kind} '{name}' is registered twice; rename one of the two")
         self._items[name] = item

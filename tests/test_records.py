@@ -137,7 +137,7 @@ ROW = ScoreRow(
 def test_score_rows_survive_a_file(tmp_path):
     rows = [
         ROW,
-        replace(ROW, value=math.nan, std_error=math.inf, status="failed", reason="first\nsecond\r\nthird"),
+        replace(ROW, value=math.nan, std_error=math.inf, status="failed", reason="first, second; third"),
         replace(ROW, value=-math.inf, std_error=-0.0, n=0, config_hash="00000012", detail=" 1,5 "),
         replace(ROW, config_hash="12345678", seed=7, value=1e22, detail="'"),
     ]

@@ -51,6 +51,35 @@ def test_names_are_sorted_and_given_once():
     assert things.get("a") == 1
 
 
+BAD_NAMES = (
+    "../../x",
+    "/x",
+    "a/b",
+    "a,b",
+    "a.b",
+    "a@b",
+    "x[/nope]",
+    "",
+    "A",
+    "-a",
+    "a\n",
+    "\x1b",
+    "é",
+    "a" * 101,
+    3,
+    None,
+)
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_are_parts_of_paths_lists_and_tables(name):
+    things: Registry[int] = Registry("thing", "test.nothing")
+    with pytest.raises(UserError, match="cannot name a thing; give 1 to 100 of a-z, 0-9, - and _") as caught:
+        things.add(name, 1)
+    assert things.names() == [] and str(caught.value).isprintable()
+    assert things.add("3d_cnn-2" + "a" * 92, 1) == 1
+
+
 def test_unknown_names_get_suggestions():
     things: Registry[int] = Registry("thing", "test.nothing")
     with pytest.raises(UserError, match=r"^unknown thing 'x'; known: none$"):
@@ -178,9 +207,11 @@ def test_plugin_files_of_one_name_are_refused(tmp_path):
         ("import gb_absent_module", "fails on import: ModuleNotFoundError: No module named 'gb_absent_module'"),
         ("raise ValueError('one\\ntwo')", "fails on import: ValueError: one two"),
         (GAME.format(name="gan"), "model 'gan' is registered twice; rename one of the two"),
+        (GAME.format(name="../../x"), "'../../x' cannot name a model"),
+        (GAME.replace('"{name}"', "5").format(), "5 cannot name a model"),
         (GAME.format(name="mine").replace("only_loss", "loss"), "player 'only' has no method only_loss"),
     ],
-    ids=["raises", "syntax", "import", "two lines", "name taken", "contract"],
+    ids=["raises", "syntax", "import", "two lines", "name taken", "path", "integer", "contract"],
 )
 def test_a_bad_plugin_file_is_one_line_each_time(tmp_path, text, message):
     path = plugin(tmp_path, text)

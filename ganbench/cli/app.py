@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ganbench import __version__, registry
+from ganbench.cells import plain
 from ganbench.cli import check as checks
 from ganbench.cli import reproduce, results, tune
 from ganbench.cli.results import (
@@ -193,7 +194,7 @@ def main() -> None:
         if debug or not (isinstance(error, UserError | OSError) or usage):
             raise
         text = usage() if usage else str(error)
-        print(f"ganbench: error: {' '.join(text.split())}", file=sys.stderr)
+        print(f"ganbench: error: {plain(' '.join(text.split()))}", file=sys.stderr)
         sys.exit(2)
     if code == INTERRUPTED:
         print("ganbench: stopped; run the same command again to go on", file=sys.stderr)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def display(jobs: Sequence[Job]) -> Iterator[Tell]:
     """Yield the progress callback that shows rounds, images/s and the time left."""
     columns = (
-        TextColumn("{task.description:<38}"),
+        TextColumn("{task.description:<38}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),
@@ -38,6 +38,9 @@ def display(jobs: Sequence[Job]) -> Iterator[Tell]:
         bars = {}
 
         def tell(model: str, stage: str, done: int, speed: float) -> None:
+            if stage == "busy":
+                console.print(f"{model}: another ganbench works on it; it is taken up last", markup=False)
+                return
             if stage == "train":
                 if model not in bars:
                     bars[model] = progress.add_task(f"{model} (rounds)", total=rounds[model], speed="")

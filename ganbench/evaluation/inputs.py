@@ -95,7 +95,10 @@ class RunInputs:
                 rows = slice(i, min(n, i + size))
                 part = {name: values[rows] for name, values in noise.items()}
                 given = (a[rows].to(self._device) if isinstance(a, Tensor) else a for a in arguments)
-                made.append(self.to_pixels(getattr(self.game, ability)(part, *given)))
+                items = getattr(self.game, ability)(part, *given)
+                if len(items) != (asked := min(size, n - i)):
+                    raise UserError(f"{ability} gives {len(items)} items for the noise of {asked}")
+                made.append(self.to_pixels(items))
         return torch.cat(made)
 
     def _call(self, ability: str, x: Tensor, split: Split | None, noise: str) -> Any:

@@ -16,7 +16,7 @@ from ganbench.evaluation.real import RealData
 from ganbench.metrics import Metric
 from ganbench.precision import float32_arithmetic
 from ganbench.runs.folder import Status, restore
-from ganbench.runs.scores import ScoreRow, read_rows, write_rows
+from ganbench.runs.scores import ScoreRow, merge_rows, read_rows, rows_by_metric
 from ganbench.suites.spec import RunSpec
 
 
@@ -64,20 +64,16 @@ def measure(spec: RunSpec, folder: Path, real: RealData, metrics: Sequence[str])
     status = Status.read(folder)
     if status is None:
         raise UserError(f"run '{folder}' has not finished; continue it with ganbench run")
-    rows: dict[str, ScoreRow] = {}
-    if (folder / "scores.csv").exists():
-        try:
-            rows = {row.metric: row for row in read_rows(folder / "scores.csv")}
-        except ValueError as error:
-            raise UserError(f"{error}; delete it to measure anew") from None
+    rows_by_metric(folder / "scores.csv")  # a damaged file is an error before the work, not after it
     inputs = RunInputs(restore(spec, real.data, folder), spec, real)
-    for name in metrics:  # a metric measured again keeps its place: the first one ranks the leaderboard
-        rows[name] = _score(name, inputs, status)
+    rows = [_score(name, inputs, status) for name in metrics]
     if status.state != "diverged":
         with suppress(Exception):  # the rows say why there is no picture
             draw_grid(inputs.fake(100), folder / "samples.png")
-    write_rows(folder / "scores.csv", list(rows.values()))
-    return list(rows.values())
+    if Status.read(folder) != status:
+        raise UserError(f"run '{folder}' was trained anew meanwhile; measure it again")
+    # A metric measured again keeps its place: the first one ranks the leaderboard.
+    return merge_rows(folder / "scores.csv", rows)
 
 
 def _score(name: str, inputs: RunInputs, status: Status) -> ScoreRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -21,6 +22,8 @@ GPU_SHARE = 0.9  # of a GPU's memory is for tensors; every process needs some fo
 def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell, backend: str = "") -> list[Outcome]:
     """Run all jobs and return the outcomes in order; `check` raises what went wrong in any of them.
 
+    Those that another process works on are taken last; what it has done by then is done.
+
     Args:
         jobs: one per model.
         workers: how many may run at once.
@@ -38,7 +41,12 @@ def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell, backend: str = "") -
         return []
     for job in jobs:  # absent files are one error, not one per model, and only this process fetches any
         job.real_data()
-    return BACKENDS[backend](jobs, workers, tell)
+    outcomes = BACKENDS[backend](jobs, workers, tell)
+    busy = [place for place, outcome in enumerate(outcomes) if outcome.busy]
+    waiting = [replace(jobs[place], wait=True) for place in busy]
+    for place, outcome in zip(busy, BACKENDS[backend](waiting, workers, tell) if busy else (), strict=True):
+        outcomes[place] = outcome
+    return outcomes
 
 
 def serial(jobs: Sequence[Job], workers: int, tell: Tell) -> list[Outcome]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from ganbench.errors import UserError
 from ganbench.evaluation.measure import measure, wanted
@@ -17,7 +18,8 @@ from ganbench.suites.spec import RunSpec
 from ganbench.training.loop import train
 
 Tell = Callable[[str, str, int, float], None]
-"""Called with (model, "train", rounds just played, images/s) or (model, "trained" or "measured", runs, 0)."""
+"""Called with (model, "train", rounds just played, images/s), (model, "trained" or "measured", runs, 0) or
+(model, "busy", 0, 0) when another process works on it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Job:
         again: measure even what has rows already, and train nothing.
         engine: form of the training step.
         label: what the user sees; default the model's name.
+        wait: for another process that works on the same runs, instead of leaving them to it.
     """
 
     specs: tuple[RunSpec, ...]
@@ -47,6 +50,13 @@ class Job:
     again: bool = False
     engine: str = "eager"
     label: str = ""
+    wait: bool = False
+
+    @property
+    def lock(self) -> Path:
+        """File that a process locks while it trains and measures these runs."""
+        spec = self.specs[0]
+        return self.out / ".locks" / f"{spec.suite}.{spec.model}.{spec.config_hash}"
 
     @property
     def model(self) -> str:
@@ -87,6 +97,8 @@ class Outcome:
     model: str
     trained: int = 0
     measured: int = 0
+    busy: bool = False
+    "whether the runs were left to another process that works on them"
     diverged: list[str] = field(default_factory=list)
     error: str = ""
     "what went wrong, in one line"
@@ -107,7 +119,19 @@ def choose_device(name: str) -> str:
 
 
 def run_job(job: Job, tell: Tell) -> Outcome:
-    """Train and measure what is left of one model."""
+    """Train and measure what is left of one model, alone among all processes that train it."""
+    if job.again:  # trains nothing, and rows are merged
+        return _run(job, tell)
+    job.lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(job.lock, blocking=job.wait):
+            return _run(job, tell)
+    except Timeout:
+        tell(job.model, "busy", 0, 0.0)
+        return Outcome(job.model, busy=True)
+
+
+def _run(job: Job, tell: Tell) -> Outcome:
     outcome = Outcome(job.model)
     untrained, unmeasured = job.untrained(), job.unmeasured()
     if untrained:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ganbench import registry
+from ganbench import cells, registry
 from ganbench.errors import UserError, suggest
 from ganbench.records import to_json, write_whole
 from ganbench.reporting.claims import write_claims
 from ganbench.reporting.leaderboard import aggregate, choose, load_rows, read_reported
-from ganbench.reporting.render import render, tables
+from ganbench.reporting.render import pipes, render, tables
 from ganbench.runs.code import code_of
 from ganbench.runs.scores import ScoreRow, read_rows, write_rows
 from ganbench.suites.expand import expand
@@ -79,7 +79,7 @@ def publish_rows(suite: Suite, budget: str, out: Path, results: Path) -> list[Pa
 def write_tables(results: Path, scores: Iterable[Path]) -> list[Path]:
     """Write all that follows from committed rows: the leaderboards of some score files, and what all share."""
     shrink_legacy(results)
-    write_whole(results / "reported.csv", reported().to_csv(index=False, lineterminator="\n"))
+    write_whole(results / "reported.csv", reported().map(cells.csv).to_csv(index=False, lineterminator="\n"))
     written = [results / "reported.csv", *(path for file in scores for path in write_leaderboards(file, results))]
     written.append(write_claims(results))
     readme = results.parent / "README.md"
@@ -148,6 +148,6 @@ def refresh_readme(readme: Path, results: Path) -> str:
             if name not in set(frame["model"]):
                 raise suggest("model among the score rows", name, sorted(frame["model"].unique()))
         [(_, wide, _, _)] = tables(frame[frame["model"].isin(names)])
-        return block[1] + wide.to_markdown(index=False, disable_numparse=True) + "\n" + block[5]
+        return block[1] + pipes(wide) + "\n" + block[5]
 
     return BLOCK.sub(table, readme.read_text(encoding="utf-8"))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ganbench import cells
 from ganbench.reporting.tables import tables
-
-LATEX = str.maketrans(
-    {char: f"\\{char}" for char in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "–": "--", "†": r"$\dagger$"}
-)
 
 
 def render(frame: pd.DataFrame, form: str) -> str:
@@ -25,25 +20,42 @@ def render(frame: pd.DataFrame, form: str) -> str:
 
 def csv(frame: pd.DataFrame) -> str:
     """Return the frame itself, with all digits."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    return frame.map(cells.csv).to_csv(index=False, lineterminator="\n")
 
 
 def markdown(frame: pd.DataFrame) -> str:
     """Return pipe tables under headings, with a list of notes."""
     parts = []
     for title, wide, beside, notes in tables(frame):
-        texts = [table.to_markdown(index=False, disable_numparse=True) for table in (wide, beside) if len(table)]
-        parts.append("\n\n".join([f"## {title}", *texts, "\n".join(f"- {note}" for note in notes)]) + "\n\n")
+        texts = [pipes(table) for table in (wide, beside) if len(table)]
+        items = "\n".join(f"- {cells.item(note)}" for note in notes)
+        parts.append("\n\n".join([f"## {cells.markdown(title)}", *texts, items]) + "\n\n")
     return "".join(parts)
+
+
+def pipes(table: pd.DataFrame) -> str:
+    """Return a markdown table."""
+    escaped = _in_cells(table, cells.markdown)
+    return escaped.to_markdown(index=False, disable_numparse=True)
+
+
+def _in_cells(table: pd.DataFrame, form: Callable[[str], str]) -> pd.DataFrame:
+    """Return a table of text whose cells and headings are written in another form."""
+    return table.map(form).rename(columns=form)
 
 
 def page(frame: pd.DataFrame) -> str:
     """Return HTML tables under headings, with a list of notes."""
     parts = []
     for title, wide, beside, notes in tables(frame):
-        texts = [table.to_html(index=False, border=0) + "\n" for table in (wide, beside) if len(table)]
-        items = "".join(f"<li>{html.escape(note)}</li>\n" for note in notes)
-        parts.append(f"<h2>{html.escape(title)}</h2>\n{''.join(texts)}<ul>{items}</ul>\n")
+        with pd.option_context("display.max_colwidth", None):
+            texts = [
+                _in_cells(table, cells.html).to_html(index=False, border=0, escape=False) + "\n"
+                for table in (wide, beside)
+                if len(table)
+            ]
+        items = "".join(f"<li>{cells.html(note)}</li>\n" for note in notes)
+        parts.append(f"<h2>{cells.html(title)}</h2>\n{''.join(texts)}<ul>{items}</ul>\n")
     return "".join(parts)
 
 
@@ -52,26 +64,27 @@ def latex(frame: pd.DataFrame) -> str:
     parts = []
     for title, wide, beside, notes in tables(frame):
         parts += [_latex(table, title) + "\n" for table in (wide, beside) if len(table)]
-        parts += [f"% {note}\n" for note in notes]
+        parts += [f"% {cells.plain(note)}\n" for note in notes]
     return "".join(parts)
 
 
 def _latex(table: pd.DataFrame, title: str) -> str:
     """Return a table that needs no package but booktabs."""
-    escaped = table.map(lambda text: text.translate(LATEX)).rename(columns=lambda text: text.translate(LATEX))
-    return escaped.style.hide(axis="index").to_latex(hrules=True, caption=title.translate(LATEX))
+    styled = _in_cells(table, cells.latex).style.hide(axis="index")
+    return styled.to_latex(hrules=True, caption=cells.latex(title))
 
 
 def terminal(frame: pd.DataFrame, console: Console | None = None) -> str:
     """Return what a terminal shows, the metrics folded into several tables where it is too narrow for one."""
     console = console or Console()
     with console.capture() as text:
-        for table in tables(frame):
-            _print(*table, console)
+        for title, wide, beside, notes in tables(frame):
+            wide, beside = (_in_cells(table, cells.plain) for table in (wide, beside))
+            _print(cells.plain(title), wide, beside, map(cells.plain, notes), console)
     return text.get()
 
 
-def _print(title: str, wide: pd.DataFrame, beside: pd.DataFrame, notes: Sequence[str], console: Console) -> None:
+def _print(title: str, wide: pd.DataFrame, beside: pd.DataFrame, notes: Iterable[str], console: Console) -> None:
     heads, metrics = list(wide.columns[:3]), list(wide.columns[3:])
     room = console.width - sum(_width(wide, name) for name in heads) - 1
     block: list[str] = []
@@ -112,12 +125,14 @@ def _folded(text: str) -> str:
 
 
 def _rich(table: pd.DataFrame, title: str) -> Table:
-    out = Table(title=title, title_justify="left")
+    out = Table(title=Text(title, style="table.title"), title_justify="left")  # no text is read as markup
     for name in table.columns:
         prose = name in ("model", "metric", "source and differences", "verdict")
-        out.add_column(_folded(name), justify="left" if prose else "right", no_wrap=not prose, overflow="fold")
+        out.add_column(
+            Text(_folded(name)), justify="left" if prose else "right", no_wrap=not prose, overflow="fold"
+        )
     for first, *others in table.itertuples(index=False):
-        out.add_row(_folded(first), *others)
+        out.add_row(*map(Text, (_folded(first), *others)))
     return out
 
 

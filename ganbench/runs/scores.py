@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from ganbench import cells
+from ganbench.errors import UserError
 from ganbench.records import Record, write_whole
 
 
@@ -49,11 +53,11 @@ CELLS = {item.name: {"int": int, "float": float, "str": str}[str(item.type)] for
 
 
 def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
-    """Write a score file."""
+    """Write a score file, each text on one line and none a formula."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [item.name for item in fields(ScoreRow)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows({name: cells.csv(value) for name, value in asdict(row).items()} for row in rows)
     write_whole(path, text.getvalue())
 
 
@@ -82,3 +86,22 @@ def _parse(name: str, texts: Sequence[str]) -> list[Any]:
 def read_rows(path: Path) -> list[ScoreRow]:
     """Read a score file as rows; ValueError if its columns or values are not those of a score file."""
     return [ScoreRow(*cells) for cells in zip(*read_columns(path).values(), strict=True)]
+
+
+def rows_by_metric(path: Path) -> dict[str, ScoreRow]:
+    """Return metric -> row of a run's score file, none if it is absent; UserError if it is damaged."""
+    try:
+        return {row.metric: row for row in read_rows(path)} if path.exists() else {}
+    except ValueError as error:
+        raise UserError(f"{error}; delete it to measure anew") from None
+
+
+def merge_rows(path: Path, rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """Put rows into a run's score file, each in the place of the one of its metric, and return all of the file.
+
+    Of several processes one does so at a time. UserError if the file is damaged.
+    """
+    with FileLock(path.with_name(".scores.lock")):
+        merged = rows_by_metric(path) | {row.metric: row for row in rows}
+        write_rows(path, list(merged.values()))
+    return list(merged.values())

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ganbench.errors import UserError
+from ganbench.names import NAME
 from ganbench.records import Record, changed, fingerprint, from_json, to_json
 
 Precision = Literal["float32", "tf32", "bf16"]
+Name = Annotated[str, Field(pattern=NAME)]  # part of paths
 
 
 @dataclass(frozen=True)
 class RunSpec(Record):
     """Everything that decides the numbers of one run."""
 
-    suite: str
+    suite: Name
     version: int
-    budget: str
+    budget: Name
     dataset: str
-    model: str
+    model: Name
     settings: dict[str, Any]
     "all of them, so that the run can be understood without the code that made it"
     changed: dict[str, Any]

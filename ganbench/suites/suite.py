@@ -14,10 +14,9 @@ from pydantic import Field
 
 from ganbench.errors import UserError, suggest
 from ganbench.records import Count, Record, from_json
-from ganbench.suites.spec import Precision
+from ganbench.suites.spec import Name, Precision
 
 GROUP = "ganbench.suites"  # entry points; each names a package with .toml files
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]  # part of file names
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Suite(Record):
     "names of the datasets; () if the user must give one"
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     "metric or metric@extractor; the first one ranks the leaderboard"
-    budgets: dict[str, Budget]
+    budgets: dict[Name, Budget]
     "budget by name"
     backbone: dict[str, Any]
     "networks shared by all models"

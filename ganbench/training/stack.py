@@ -103,13 +103,20 @@ class Stack:
         self._moves: dict[tuple[str, ...], Callable[[], Tensors]] = {}
 
     def train_round(self) -> Tensors:
-        """Let every player take its steps once; return player -> (S,) losses at its last step."""
+        """Let every player take its steps once; return player -> (S,) losses at its last step.
+
+        UserError if a loss is no scalar.
+        """
         self._set_clock()
         losses: Tensors = {}
         for players in steps_of_round(self.game.players, self.round, self.game.config.simultaneous):
             self.batches.seek(self.position)
             losses |= self._move(players)()
             self.position += 1
+        for name, loss in losses.items():
+            if loss.ndim != 1:  # the axis of seeds
+                shape = tuple(loss.shape[1:])
+                raise UserError(f"{name}_loss gives a tensor of shape {shape}; a loss is a scalar, e.g. a mean")
         for name, average in self.averaged.items():
             average.lerp_(self.state.parameters[name].detach(), 1 - self.ema)
         self.round += 1

@@ -215,3 +215,41 @@ def test_the_plugin_of_a_run_is_found_again_and_its_changes_are_said(
             answer.err
         )
         assert weights.read_bytes() == before  # measuring trains nothing
+
+
+@pytest.mark.parametrize("name", ["'../../outside'", "'/tmp/outside'", "'a,b'", "'x[/nope]'", "5"])
+def test_a_name_that_is_no_part_of_a_path_is_one_line_and_nothing_is_written(
+    ganbench: Callable[..., Any], plugin: Path, brightness: Path, tmp_path: Path, name: str
+) -> None:
+    plugin.write_text(PLUGIN.replace('name = "grey"', f"name = {name}"), encoding="utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    answer = ganbench("run", "--suite", brightness, "--out", tmp_path / "a" / "b" / "runs", "--plugin", plugin)
+    rule = "give 1 to 100 of a-z, 0-9, - and _, first a letter or digit"
+    assert answer.code == 2 and answer.err == f"ganbench: error: {name} cannot name a model; {rule}\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_loss_that_is_no_scalar_is_one_line(
+    ganbench: Callable[..., Any], plugin: Path, brightness: Path, tmp_path: Path
+) -> None:
+    plugin.write_text(PLUGIN.replace(".square().mean()", ".square().mean((1, 2, 3))"), encoding="utf-8")
+    run = ("run", "--suite", brightness, "--out", tmp_path / "r", "--device", "cpu", "--models", "grey")
+    for seeds in (1, 2):
+        answer = ganbench(*run, "--plugin", plugin, "--seeds", seeds)
+        assert answer.code == 2 and answer.err.endswith(
+            "ganbench: error: grey: painter_loss gives a tensor of shape (50,); a loss is a scalar, e.g. a mean\n"
+        )
+    assert not list(tmp_path.glob("r/*/*/*/status.json"))
+
+
+def test_a_generator_of_another_number_of_items_has_no_scores(
+    ganbench: Callable[..., Any], plugin: Path, brightness: Path, tmp_path: Path
+) -> None:
+    few = PLUGIN.replace("return self.level", "return (self.level").replace("None, None]", "None, None])[:5]", 1)
+    plugin.write_text(few.replace("x - self", "x[:5] - self"), encoding="utf-8")
+    run = ("run", "--suite", brightness, "--out", tmp_path / "r", "--device", "cpu", "--models", "grey")
+    answer = ganbench(*run, "--plugin", plugin, "--seeds", 1)
+    assert answer.code == 0
+    assert "not measured for grey: sample gives 5 items for the noise of 1000" in answer.out
+    check = ganbench("check", "grey")
+    assert check.code == 2 and "sample gives 5 items for the noise of 7" in check.out

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ganbench.evaluation.measure import find, measure, wanted
 from ganbench.evaluation.real import RealData
 from ganbench.metrics import Metric, MetricInputs, Score, register
 from ganbench.runs.folder import Status, restore
-from ganbench.runs.scores import ScoreRow, read_rows
+from ganbench.runs.scores import ScoreRow, merge_rows, read_rows
 from ganbench.suites.spec import RunSpec, read_spec
 from ganbench.suites.suite import read_suite
 
@@ -91,6 +92,47 @@ def test_metric_measured_again_keeps_its_place(runs: Path, reference: RealData) 
     before = [row.metric for row in read_rows(folder / "scores.csv")]
     rows = measure(read_spec(folder), folder, reference, [before[0], "recall@mlp-digits-v1"])
     assert [row.metric for row in rows] == [*before, "recall@mlp-digits-v1"]
+
+
+def test_rows_that_another_process_measured_meanwhile_stay(
+    runs: Path, reference: RealData, clean_registry: None
+) -> None:
+    folder = folder_of(runs, "gan")
+    before = read_rows(folder / "scores.csv")
+
+    def slow(metric_inputs: MetricInputs, extractor: str) -> Score:
+        merge_rows(folder / "scores.csv", [replace(before[0], value=3.0), replace(before[0], metric="theirs")])
+        return Score(2.0, 0.5, 3, "p")
+
+    add("slow", slow)
+    rows = measure(read_spec(folder), folder, reference, ["slow"])
+    assert [row.metric for row in rows] == [*(row.metric for row in before), "theirs", "slow"]
+    assert rows[0].value == 3.0 and text(rows) == text(read_rows(folder / "scores.csv"))
+
+
+def test_many_merge_into_one_file_and_none_is_lost(runs: Path) -> None:
+    path = folder_of(runs, "gan") / "scores.csv"
+    known = read_rows(path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: merge_rows(path, [replace(known[0], metric=f"m{i}")]), range(40)))
+    assert {row.metric for row in read_rows(path)} == {f"m{i}" for i in range(40)} | {row.metric for row in known}
+
+
+def test_a_run_that_is_trained_anew_while_it_is_measured_gets_no_old_rows(
+    runs: Path, reference: RealData, clean_registry: None
+) -> None:
+    folder = folder_of(runs, "gan")
+
+    def slow(metric_inputs: MetricInputs, extractor: str) -> Score:
+        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+        (folder / "status.json").write_text(json.dumps({**status, "code": "other"}), encoding="utf-8")
+        (folder / "scores.csv").unlink()
+        return Score(2.0, 0.5, 3, "p")
+
+    add("slow", slow)
+    with pytest.raises(UserError, match="was trained anew meanwhile; measure it again"):
+        measure(read_spec(folder), folder, reference, ["slow"])
+    assert not (folder / "scores.csv").exists()
 
 
 def test_reconstruction_error_by_hand(finished: Path, reference: RealData) -> None:

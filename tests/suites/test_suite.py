@@ -112,10 +112,13 @@ def test_spec_survives_its_file(tmp_path: Path) -> None:
         assert registry.models.get(back.model).read(back.settings)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"suite": "s"}', "extra", "type"])
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"suite": "s"}', "extra", "type", "../../suite", "../../model", "../../budget"]
+)
 def test_damaged_spec_is_named(tmp_path: Path, damage: str) -> None:
     values = to_json(SPEC)
-    changed = {"extra": {**values, "more": 1}, "type": {**values, "seed": "0"}}.get(damage)
+    names = {f"../../{key}": {**values, key: f"../../{key}"} for key in ("suite", "model", "budget")}
+    changed = {"extra": {**values, "more": 1}, "type": {**values, "seed": "0"}, **names}.get(damage)
     (tmp_path / "spec.json").write_text(json.dumps(changed) if changed else damage, encoding="utf-8")
     with pytest.raises(UserError, match=rf"^'{tmp_path}' is not a run folder: "):
         read_spec(tmp_path)
@@ -189,6 +192,7 @@ def test_wrong_setting_in_a_suite_is_an_error(tmp_path: Path, text: str, setting
     [
         ('name = "tiny"', 'name = "tiny', "suite file '.*': .*line 2"),
         ('name = "tiny"', 'name = "../tiny"', "name: .*pattern"),
+        ("[budgets.quick]", '[budgets."../../q"]', "budgets.*pattern.*got '../../q'"),
         ('name = "tiny"', 'title = "tiny"', "name: .*required"),
         ("version = 1", 'version = "1"', "version: .*valid integer, got '1'"),
         ("rounds = 20", "round = 20", "budgets.quick.rounds: .*required"),
