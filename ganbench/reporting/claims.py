@@ -8,6 +8,7 @@ import pandas as pd
 
 from ganbench.records import write_whole
 from ganbench.reporting.leaderboard import aggregate, load_rows, read_reported
+from ganbench.reporting.render import pipes
 from ganbench.reporting.reproduction import number, verdict
 
 # Of several tables the one that tells most.
@@ -61,7 +62,7 @@ def write_claims(results: Path) -> Path:
     counts["all"] = len(lines)
     count = counts.rename_axis("verdict").reset_index(name="numbers")
     lines = lines.assign(published=lines["published"].map("{:.4g}".format))
-    texts = (table.to_markdown(index=False, disable_numparse=True) for table in (count, lines))
+    texts = (pipes(table.astype(str)) for table in (count, lines))
     path = results / "published.md"
     write_whole(path, "\n\n".join((HEAD.strip(), *texts)) + "\n")
     return path

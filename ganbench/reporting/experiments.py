@@ -14,6 +14,7 @@ import pandas as pd
 from ganbench.errors import UserError
 from ganbench.records import Count, Record, from_json, write_whole
 from ganbench.reporting.publish import IDENTITY, identity
+from ganbench.reporting.render import pipes
 from ganbench.runs.scores import read_rows
 from ganbench.suites.expand import expand
 from ganbench.suites.spec import RunSpec
@@ -139,7 +140,7 @@ def write_states(results: Path) -> list[Path]:
     """Write the table of the queue that lies in a folder of results, if one does; return what was written."""
     if not (queue := results / QUEUE).is_file():
         return []
-    table = states(read_experiments(queue), results).to_markdown(index=False, disable_numparse=True)
+    table = pipes(states(read_experiments(queue), results))
     path = queue.with_suffix(".md")
     write_whole(path, f"{HEAD}\n{table}\n")
     return [path]
