@@ -33,7 +33,7 @@ app = typer.Typer(
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
 )
 
-for command in (results.leaderboard, results.publish, results.plot, checks.check):
+for command in (results.leaderboard, results.merge, results.publish, results.plot, checks.check):
     app.command()(command)
 
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
@@ -94,6 +94,7 @@ def run_(
     engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],
+    shard: Annotated[str, typer.Option(help="i/n: do the i-th of n equal parts, for ganbench merge")] = "",
 ) -> None:
     """Train and measure what is not yet done, then print the leaderboard."""
     from ganbench.suites.expand import parse_assignment
@@ -123,6 +124,7 @@ def run_(
         engine=engine,
         precision=precision,
         plugins=plugin,
+        shard=shard,
         watcher=Terminal(out),
     )
 

@@ -91,6 +91,17 @@ def leaderboard(
     show(choose(load_rows(paths), name, budget, split(metric)), form)
 
 
+def merge(
+    outs: Annotated[list[Path], typer.Argument(help="folders of runs, of several machines")],
+    out: Out = Path("runs"),
+) -> None:
+    """Copy the finished runs of several machines to one folder; nothing is ever overwritten."""
+    from ganbench.runs.merge import merge as merge_runs
+
+    copied, same = merge_runs(outs, out)
+    print(f"copied {copied} runs to {out}; {same} were there already")
+
+
 def publish(
     suite: SuiteOption,
     budget: Annotated[str, typer.Option(help="which budget's rows")],

@@ -54,11 +54,16 @@ class Job:
         return self.label or self.specs[0].model
 
     @property
-    def steps(self) -> int:
-        """Optimiser steps still to take, of all players and seeds, foreseen ones included."""
+    def cost(self) -> int:
+        """Optimiser steps of all players and seeds, foreseen ones included, whatever is done already."""
         players = [part for part in self.specs[0].settings.values() if isinstance(part, dict) and "steps" in part]
         steps = sum(player["steps"] * (1 + player["unroll"]) for player in players)
-        return steps * self.specs[0].rounds * len(self.untrained())
+        return steps * self.specs[0].rounds * len(self.specs)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps still to take."""
+        return self.cost * len(self.untrained()) // len(self.specs)
 
     def real_data(self, device: str = "cpu") -> RealData:
         """Return the dataset of the runs on a device."""

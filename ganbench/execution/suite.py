@@ -12,6 +12,7 @@ from ganbench.errors import UserError
 from ganbench.evaluation.measure import find
 from ganbench.execution.backends import run_jobs
 from ganbench.execution.jobs import Job, Outcome, Tell, check, choose_device
+from ganbench.execution.shards import shard_of
 from ganbench.records import check_writable
 from ganbench.suites.expand import chosen_models, expand
 from ganbench.suites.suite import read_suite
@@ -51,6 +52,7 @@ def run(
     engine: str = "auto",
     precision: str = "",
     plugins: Sequence[str | Path] = (),
+    shard: str = "",
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
     """Train and measure what is not yet done of a suite, and return its score rows.
@@ -72,6 +74,7 @@ def run(
         engine: training step: auto, eager, compiled or graph.
         precision: float32, tf32 or bf16; default the budget's.
         plugins: Python files with further models, datasets, metrics or extractors.
+        shard: "i/n" for the i-th of n equal parts of the work, see `ganbench.execution.shards`.
         watcher: hears of the progress.
 
     Returns:
@@ -114,6 +117,7 @@ def run(
         )
         for specs in plans
     ]
+    jobs = shard_of(jobs, shard) if shard else jobs
     watcher = watcher or Watcher()
     with watcher.watch(jobs) as tell:
         outcomes = run_jobs([job for job in jobs if job.untrained() or job.unmeasured()], workers, tell, backend)
