@@ -90,7 +90,9 @@ def run_(
     no_download: NoDownload = False,
     out: Out = Path("runs"),
     workers: Annotated[int, typer.Option(help="processes that share out models, cores and GPU memory")] = 1,
-    backend: Annotated[str, typer.Option(help="serial or processes; default by the number of workers")] = "",
+    backend: Annotated[
+        str, typer.Option(help="serial, processes, ray or slurm; default by the number of workers")
+    ] = "",
     engine: Annotated[str, typer.Option(help="training step: auto, eager, compiled or graph")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],

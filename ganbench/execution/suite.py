@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ganbench import registry
 from ganbench.errors import UserError
 from ganbench.evaluation.measure import find
-from ganbench.execution.backends import run_jobs
+from ganbench.execution.backends import CLUSTERS, run_jobs
 from ganbench.execution.jobs import Job, Outcome, Tell, check, choose_device
 from ganbench.execution.shards import shard_of
 from ganbench.records import check_writable
@@ -69,8 +69,9 @@ def run(
         device: auto, cpu, cuda or mps.
         data_root: folder of the datasets; default the environment variable GANBENCH_DATA.
         download: whether absent datasets may be fetched.
-        workers: processes that share out models, cores and GPU memory.
-        backend: where the jobs run: serial or processes; default by the number of workers.
+        workers: processes that share out models, cores and GPU memory of a machine.
+        backend: where the jobs run: serial, processes, ray[:ADDRESS] or slurm[:key=value,...]; default by the
+            number of workers.
         engine: training step: auto, eager, compiled or graph.
         precision: float32, tf32 or bf16; default the budget's.
         plugins: Python files with further models, datasets, metrics or extractors.
@@ -101,7 +102,7 @@ def run(
     wanted = tuple(metrics) or chosen.metrics
     for metric in wanted:
         find(metric)
-    place = choose_device(device)
+    place = choose_device(device, elsewhere=backend.partition(":")[0] in CLUSTERS)
     form = choose_engine(engine, place)
     jobs = [
         Job(
