@@ -109,7 +109,7 @@ def _specs(jobs: Sequence[Job]) -> list[RunSpec]:
 def _mark(out: Path) -> Iterator[Path]:
     """Keep a file of a name of its own in the folder of runs."""
     mark = out.resolve() / f".{uuid.uuid4().hex}.driver"
-    mark.touch()
+    write_whole(mark, "")
     try:
         yield mark
     finally:

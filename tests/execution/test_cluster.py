@@ -143,9 +143,7 @@ def test_slurm_on_this_machine(suite: Path, finished: Path, tmp_path: Path, scor
 def test_slurm_goes_on_after_a_preemption_and_names_unknown_options(suite: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed")
     assert slurm._Restarted(len).checkpoint([1, 2]).result() == 2
-    with pytest.raises(
-        UserError, match=r"^backend slurm:cluster=local,queue=gpu: Unknown executor 'queue'|need to be prefixed"
-    ):
+    with pytest.raises(UserError, match=r"^backend slurm:cluster=local,queue=gpu: .*'queue' need"):
         backends.run_jobs(jobs_of(suite, tmp_path), 1, quiet, "slurm:cluster=local,queue=gpu")
 
 
@@ -194,7 +192,7 @@ def test_ray_goes_on_after_the_death_of_a_node(
             time.sleep(0.05)
         two_nodes.remove_node(next(iter(two_nodes.worker_nodes)), allow_graceful=False)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     outcomes = backends.run_jobs(todo, 1, quiet, "ray")
     killer.join()
