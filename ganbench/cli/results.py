@@ -73,7 +73,7 @@ def leaderboard(
     budget: Annotated[str, typer.Option(help="one budget only; default all, a table each")] = "",
     metric: Metrics = "",
 ) -> None:
-    """Print the leaderboard of a suite from the runs folder, or from the score rows committed in results/."""
+    """Print the leaderboard of a suite from --out, a runs folder or a file of rows, or from results/."""
     from ganbench.reporting.leaderboard import choose, load_rows, results_folder
     from ganbench.reporting.render import FORMATS
     from ganbench.suites.suite import read_suite
@@ -81,7 +81,9 @@ def leaderboard(
     if form not in FORMATS:
         raise registry.suggest("format", form, list(FORMATS))
     name = read_suite(suite).name
-    if committed:
+    if out.is_file() and not committed:
+        paths = [out]
+    elif committed:
         paths = list((results_folder() / "scores").glob(f"{name}-*.csv"))
     else:
         paths = list((out / name).glob("*/*/scores.csv"))
