@@ -125,7 +125,5 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(pd, "read_parquet", lacking)
     (tmp_path / "rows.parquet").touch()
-    with pytest.raises(
-        ganbench.UserError, match=r"rows.parquet' needs pyarrow; pip install 'ganbench\[parquet\]'$"
-    ):
+    with pytest.raises(ganbench.UserError, match=r"' needs pyarrow; pip install 'ganbench\[parquet\]'$"):
         ganbench.load_results(tmp_path / "rows.parquet")

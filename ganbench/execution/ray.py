@@ -8,6 +8,7 @@ from typing import Any
 
 from ganbench.errors import UserError
 
+PAUSE = 1.0  # seconds between two looks at the tasks: one look costs as much as there are tasks
 RETRIES = 3  # of a task whose machine or process dies
 
 
@@ -40,12 +41,13 @@ def on_ray(
         task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=RETRIES)(call)
         left = {task.remote(item): index for index, item in enumerate(items)}
         while left:
-            [done], _ = ray.wait(list(left), num_returns=1)
-            try:
-                result = ray.get(done)
-            except ray.exceptions.RayError as error:
-                result = error
-            yield left.pop(done), result
+            ready, _ = ray.wait(list(left), num_returns=len(left), timeout=PAUSE)
+            for done in ready:
+                try:
+                    result = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    result = error
+                yield left.pop(done), result
     finally:
         if not before:
             ray.shutdown()
