@@ -101,3 +101,29 @@ def test_the_command_line_has_no_way_of_its_own(
     assert ganbench("run", "--suite", suite, "--models", "gan", "--set", "gan.latent=3").code == 0
     assert asked["models"] == ["gan"] and asked["settings"] == {"gan.latent": 3}
     assert isinstance(asked["watcher"], progress.Terminal)
+
+
+def test_rows_are_read_from_a_parquet_file(
+    finished: Path, suite: Path, ganbench: Callable[..., Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from ganbench import load_results
+
+    path = tmp_path / "rows.parquet"
+    load_results(finished).to_parquet(path)
+    pd.testing.assert_frame_equal(load_results(path), load_results(finished))
+    command = ("leaderboard", "--suite", suite, "--format", "csv", "--out")
+    assert ganbench(*command, path).out == ganbench(*command, finished).out != ""
+    load_results(finished).drop(columns="seed").to_parquet(path)
+    answer = ganbench(*command, path)
+    assert answer.code == 2 and f"'{path}' holds no score rows: " in answer.err
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(path: Path) -> None:
+        raise ImportError
+
+    monkeypatch.setattr(pd, "read_parquet", lacking)
+    (tmp_path / "rows.parquet").touch()
+    with pytest.raises(ganbench.UserError, match=r"' needs pyarrow; pip install 'ganbench\[parquet\]'$"):
+        ganbench.load_results(tmp_path / "rows.parquet")

@@ -37,7 +37,15 @@ app = typer.Typer(
     "Start with: ganbench run --suite digits. Any command takes --debug to show a traceback.",
 )
 
-for command in (results.leaderboard, results.publish, reproduce.reproduce, tune.tune, results.plot, checks.check):
+for command in (
+    results.leaderboard,
+    results.merge,
+    results.publish,
+    reproduce.reproduce,
+    tune.tune,
+    results.plot,
+    checks.check,
+):
     app.command()(command)
 
 INTERRUPTED = 130  # what the option parser makes of Ctrl-C
@@ -93,10 +101,13 @@ def run_(
     no_download: NoDownload = False,
     out: Out = Path("runs"),
     workers: Workers = 1,
-    backend: Annotated[str, typer.Option(help="serial or processes; default by the number of workers")] = "",
+    backend: Annotated[
+        str, typer.Option(help="serial, processes, ray or slurm; default by the number of workers")
+    ] = "",
     engine: Engine = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default the budget's")] = "",
     plugin: Plugins = [],
+    shard: Annotated[str, typer.Option(help="i/n: do the i-th of n equal parts, for ganbench merge")] = "",
 ) -> None:
     """Train and measure what is not yet done, then print the leaderboard."""
     from ganbench.suites.expand import parse_assignment
@@ -126,6 +137,7 @@ def run_(
         engine=engine,
         precision=precision,
         plugins=plugin,
+        shard=shard,
         watcher=Terminal(out),
     )
 

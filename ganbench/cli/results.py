@@ -76,7 +76,7 @@ def leaderboard(
     budget: Annotated[str, typer.Option(help="one budget only; default all, a table each")] = "",
     metric: Metrics = "",
 ) -> None:
-    """Print the leaderboard of a suite from the runs folder, or from the score rows committed in results/."""
+    """Print the leaderboard of a suite from --out, a runs folder or a file of rows, or from results/."""
     from ganbench.reporting.leaderboard import choose, load_rows, results_folder
     from ganbench.reporting.render import FORMATS
     from ganbench.suites.suite import read_suite
@@ -84,7 +84,9 @@ def leaderboard(
     if form not in FORMATS:
         raise registry.suggest("format", form, list(FORMATS))
     name = read_suite(suite).name
-    if committed:
+    if out.is_file() and not committed:
+        paths = [out]
+    elif committed:
         paths = list((results_folder() / "scores").glob(f"{name}-*.csv"))
     else:
         paths = list((out / name).glob("*/*/scores.csv"))
@@ -92,6 +94,17 @@ def leaderboard(
         place = "results/" if committed else f"{out}/{name}"
         raise UserError(f"no score rows of suite {name} in {place}; make some with ganbench run --suite {suite}")
     show(choose(load_rows(paths), name, budget, split(metric)), form)
+
+
+def merge(
+    outs: Annotated[list[Path], typer.Argument(help="folders of runs, of several machines")],
+    out: Out = Path("runs"),
+) -> None:
+    """Copy the finished runs of several machines to one folder; nothing is ever overwritten."""
+    from ganbench.runs.merge import merge as merge_runs
+
+    copied, same = merge_runs(outs, out)
+    print(f"copied {copied} runs to {out}; {same} were there already")
 
 
 def publish(

@@ -1,4 +1,4 @@
-"""Where the jobs of a suite run: in this process, in several, or wherever a backend takes them."""
+"""Where the jobs of a suite run: in this process, in several, or on the machines of a cluster."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from functools import partial
 import torch
 
 from ganbench import registry
-from ganbench.errors import suggest
+from ganbench.errors import UserError, suggest
+from ganbench.execution.cluster import on_cluster
 from ganbench.execution.jobs import Job, Outcome, Tell, try_job
 from ganbench.execution.processes import in_processes
+from ganbench.execution.ray import on_ray
+from ganbench.execution.slurm import on_slurm
 
-Backend = Callable[[Sequence[Job], int, Tell], list[Outcome]]
-"""(jobs, number of workers >= 1, callback for news) -> outcomes in the order of the jobs."""
+Backend = Callable[..., list[Outcome]]
+"""(jobs, number of workers >= 1, callback for news[, what follows the name]) -> outcomes in the jobs' order."""
 
 GPU_SHARE = 0.9  # of a GPU's memory is for tensors; every process needs some for itself
 
@@ -26,25 +29,32 @@ def run_jobs(jobs: Sequence[Job], workers: int, tell: Tell, backend: str = "") -
 
     Args:
         jobs: one per model.
-        workers: how many may run at once.
+        workers: how many may run at once on a machine.
         tell: progress callback of this process.
-        backend: one of BACKENDS; "" is "serial" for one worker or job, else "processes".
+        backend: one of BACKENDS, for a cluster with "ray:ADDRESS" or "slurm:key=value,..."; "" is "serial" for one
+            worker or job, else "processes".
 
     Raises:
-        UserError: a dataset is absent, or an unknown backend.
+        UserError: a dataset is absent, an unknown backend, or no cluster.
     """
     workers = min(workers, len(jobs))
+    backend, _, where = backend.partition(":")
     backend = backend or ("serial" if workers <= 1 else "processes")
     if backend not in BACKENDS:
         raise suggest("backend", backend, list(BACKENDS))
+    if where and backend not in CLUSTERS:
+        raise UserError(f"backend {backend} takes nothing after its name, got '{where}'")
     if not jobs:
         return []
     for job in jobs:  # absent files are one error, not one per model, and only this process fetches any
         job.real_data()
-    outcomes = BACKENDS[backend](jobs, workers, tell)
+    place_of = [where] if where else []
+    outcomes = BACKENDS[backend](jobs, workers, tell, *place_of)
     busy = [place for place, outcome in enumerate(outcomes) if outcome.busy]
     waiting = [replace(jobs[place], wait=True) for place in busy]
-    for place, outcome in zip(busy, BACKENDS[backend](waiting, workers, tell) if busy else (), strict=True):
+    for place, outcome in zip(
+        busy, BACKENDS[backend](waiting, workers, tell, *place_of) if busy else (), strict=True
+    ):
         outcomes[place] = outcome
     return outcomes
 
@@ -77,4 +87,21 @@ def _prepare(plugins: Sequence[str], device: str, workers: int) -> None:
         registry.load_plugin(plugin)
 
 
-BACKENDS: dict[str, Backend] = {"serial": serial, "processes": processes}
+def ray(jobs: Sequence[Job], workers: int, tell: Tell, address: str = "") -> list[Outcome]:
+    """Run the jobs on a Ray cluster, so many at once in a task with a core each and a GPU in common."""
+    return on_cluster(partial(on_ray, address=address), _here, jobs, workers, tell)
+
+
+def slurm(jobs: Sequence[Job], workers: int, tell: Tell, options: str = "") -> list[Outcome]:
+    """Run the jobs on a Slurm cluster, so many at once in a Slurm job with a core each and a GPU in common."""
+    scatter = partial(on_slurm, folder=jobs[0].out.resolve() / ".slurm", options=options)
+    return on_cluster(scatter, _here, jobs, workers, tell)
+
+
+def _here(jobs: Sequence[Job], workers: int, tell: Tell) -> list[Outcome]:
+    """Run the jobs at once on this machine."""
+    return (serial if workers == 1 else processes)(jobs, workers, tell)
+
+
+CLUSTERS: dict[str, Backend] = {"ray": ray, "slurm": slurm}
+BACKENDS: dict[str, Backend] = {"serial": serial, "processes": processes, **CLUSTERS}

@@ -64,9 +64,14 @@ class Job:
         return self.label or self.specs[0].model
 
     @property
+    def cost(self) -> int:
+        """Optimiser steps of all players and seeds, whatever is done already."""
+        return self.specs[0].steps(self.specs[0].rounds) * len(self.specs)
+
+    @property
     def steps(self) -> int:
-        """Optimiser steps still to take, of all players and seeds."""
-        return self.specs[0].steps(self.specs[0].rounds) * len(self.untrained())
+        """Optimiser steps still to take."""
+        return self.cost * len(self.untrained()) // len(self.specs)
 
     def real_data(self, device: str = "cpu") -> RealData:
         """Return the dataset of the runs on a device."""
@@ -106,14 +111,14 @@ class Outcome:
     "where, if it is a bug"
 
 
-def choose_device(name: str) -> str:
-    """Return the torch device for "auto", "cpu", "cuda" or "mps"; UserError if it is not there."""
+def choose_device(name: str, elsewhere: bool = False) -> str:
+    """Return the torch device for "auto", "cpu", "cuda" or "mps"; UserError if it is to be here and is not."""
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if present[device])
     if name not in present:
         raise UserError(f"unknown device '{name}'; give auto, cpu, cuda or mps")
-    if not present[name]:
+    if not (present[name] or elsewhere):
         raise UserError(f"--device {name}: this machine has none that torch can use; try --device auto")
     return name
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ganbench import registry
 from ganbench.errors import UserError
 from ganbench.evaluation.measure import find
-from ganbench.execution.backends import run_jobs
+from ganbench.execution.backends import CLUSTERS, run_jobs
 from ganbench.execution.jobs import Job, Outcome, Tell, check, choose_device
+from ganbench.execution.shards import shard_of
 from ganbench.records import check_writable
 from ganbench.suites.expand import chosen_models, expand
 from ganbench.suites.suite import read_suite
@@ -51,6 +52,7 @@ def run(
     engine: str = "auto",
     precision: str = "",
     plugins: Sequence[str | Path] = (),
+    shard: str = "",
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
     """Train and measure what is not yet done of a suite, and return its score rows.
@@ -67,11 +69,13 @@ def run(
         device: auto, cpu, cuda or mps.
         data_root: folder of the datasets; default the environment variable GANBENCH_DATA.
         download: whether absent datasets may be fetched.
-        workers: processes that share out models, cores and GPU memory.
-        backend: where the jobs run: serial or processes; default by the number of workers.
+        workers: processes that share out models, cores and GPU memory of a machine.
+        backend: where the jobs run: serial, processes, ray[:ADDRESS] or slurm[:key=value,...]; default by the
+            number of workers.
         engine: training step: auto, eager, compiled or graph.
         precision: float32, tf32 or bf16; default the budget's.
         plugins: Python files with further models, datasets, metrics or extractors.
+        shard: "i/n" for the i-th of n equal parts of the work, see `ganbench.execution.shards`.
         watcher: hears of the progress.
 
     Returns:
@@ -98,7 +102,7 @@ def run(
     wanted = tuple(metrics) or chosen.metrics
     for metric in wanted:
         find(metric)
-    place = choose_device(device)
+    place = choose_device(device, elsewhere=backend.partition(":")[0] in CLUSTERS)
     form = choose_engine(engine, place)
     jobs = [
         Job(
@@ -114,6 +118,7 @@ def run(
         )
         for specs in plans
     ]
+    jobs = shard_of(jobs, shard) if shard else jobs
     watcher = watcher or Watcher()
     with watcher.watch(jobs) as tell:
         outcomes = run_jobs([job for job in jobs if job.untrained() or job.unmeasured()], workers, tell, backend)

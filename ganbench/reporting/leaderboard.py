@@ -33,15 +33,28 @@ def results_folder() -> Path:
 
 
 def load_rows(paths: Iterable[Path]) -> pd.DataFrame:
-    """Return the rows of score files as one frame; UserError if one is damaged."""
+    """Return the rows of score files, or of one .parquet file, as one frame; UserError if one is damaged."""
+    paths = sorted(paths)
+    if [path.suffix for path in paths] == [".parquet"]:
+        return _read_parquet(paths[0])
     columns: dict[str, list[Any]] = {name: [] for name in CELLS}
-    for path in sorted(paths):
+    for path in paths:
         try:
             for name, cells in read_columns(path).items():
                 columns[name] += cells
         except ValueError as error:
             raise UserError(f"{error}; delete it and measure again") from None
     return pd.DataFrame(columns)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Return the rows of a frame of score rows that pandas wrote."""
+    try:
+        return pd.read_parquet(path)[list(CELLS)]
+    except ImportError:
+        raise UserError(f"'{path}' needs pyarrow; pip install 'ganbench[parquet]'") from None
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"'{path}' holds no score rows: {error}") from None
 
 
 def choose(rows: pd.DataFrame, suite: str, budget: str = "", metrics: Sequence[str] = ()) -> pd.DataFrame:
