@@ -8,7 +8,7 @@ METRICS ?= fid@mlp-digits-v1,recall@mlp-digits-v1
 
 COMMITS ?= HEAD^!
 
-.PHONY: demo test test-all lint bench bench-check bench-history bench-site
+.PHONY: demo test test-all mutants lint bench bench-check bench-history bench-site
 
 demo: .venv/installed
 	$(BIN)/ganbench run --suite digits --models $(MODELS) --seeds $(SEEDS) --metric $(METRICS)
@@ -18,6 +18,9 @@ test: .venv/installed
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -n 2 -q --dist worksteal -m ""
+
+mutants: .venv/installed
+	$(BIN)/python -m tests.mutate
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -1,0 +1,13 @@
+"""Mutations fit the code that they break."""
+
+import pytest
+
+from tests.mutate import ROOT, Mutation, mutations
+
+
+@pytest.mark.parametrize("mutation", mutations(), ids=lambda mutation: f"{mutation.file}: {mutation.breaks}")
+def test_a_mutation_changes_one_place_of_code_that_compiles(mutation: Mutation) -> None:
+    text = (ROOT / mutation.file).read_text(encoding="utf-8")
+    compile(mutation.apply(text), mutation.file, "exec")
+    assert mutation.new != mutation.old
+    assert all((ROOT / test).is_file() for test in mutation.tests)
