@@ -10,7 +10,6 @@ def test_a_mutation_changes_one_place_of_code_that_compiles(mutation: Mutation) 
     text = (ROOT / mutation.file).read_text(encoding="utf-8")
     compile(mutation.apply(text), mutation.file, "exec")
     assert mutation.new != mutation.old
-    for path, _, name in (
-        argument.partition("::") for argument in mutation.tests if argument.startswith("tests/")
-    ):
-        assert f"def {name}" in (ROOT / path).read_text(encoding="utf-8")
+    for argument in mutation.tests:
+        path, _, name = argument.partition("::")
+        assert not path.startswith("tests/") or f"def {name}" in (ROOT / path).read_text(encoding="utf-8")

@@ -232,6 +232,14 @@ def test_without_penalties_the_players_want_the_opposite(name, off):
     assert game.critic_loss(x, noise).item() == pytest.approx(-game.generator_loss(x, noise).item(), rel=1e-5)
 
 
+def test_mmd_gan_reconstructs_data_and_fakes():
+    game = build("mmd-gan", (2,), reconstruction=3.0).double()
+    x, fake = two_modes(7).double(), normal(7, 2, 4)
+    both = game.critic_loss(x, {"fake": fake}) + game.generator_loss(x, {"fake": fake})
+    errors = [(game.decoder(game.encoder(points)) - points).square().mean() for points in (x, fake)]
+    assert both.item() == pytest.approx(3 * sum(errors).item(), rel=1e-9)
+
+
 def test_the_penalty_is_on_the_slope_of_the_witness():
     game = build("mmd-gan-gp", (2,)).double()
     x, noise = two_modes(6).double(), {k: v.double() for k, v in noise_of(game, 6, seed=1).items()}
@@ -320,6 +328,14 @@ def test_gmmn_in_code_space_moves_samples_to_the_data(stripes):
     train(game, stripes, rounds=200, batch=100)
     after = mmd2(unit, pixels, samples(game, 500).flatten(1), unbiased=True)
     assert after < 0.7 * before
+
+
+def test_gmmn_in_code_space_compares_codes_between_0_and_1(stripes):
+    game, z = fitted(stripes, epochs=1), torch.rand(200, 10, generator=torch.Generator().manual_seed(0))
+    codes = 1 / (1 + (-game.G(z)).exp())
+    expected = game.discrepancy(game.encode(stripes), codes)
+    assert game.generator_loss(stripes, {"z": z}).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.allclose(game.sample({"z": z}), game.decode(codes), atol=1e-6)
 
 
 def test_published_numbers_are_marked_as_not_ours():
