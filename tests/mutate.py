@@ -57,8 +57,9 @@ def main() -> int:
     chosen = [(n, mutation) for n, mutation in enumerate(mutations(), 1) if not only or n in only]
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
-        unneeded = shutil.ignore_patterns(".*", "__pycache__", "runs", "asv")
-        shutil.copytree(ROOT, tree, ignore=unneeded)
+        for part in ("baselines", "ganbench", "tests"):
+            shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", tree)
         found, passed = {}, set()
         for n, mutation in chosen:
             if mutation.tests not in passed and verdict(tree, mutation.tests) != "survived":
