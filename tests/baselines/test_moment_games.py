@@ -183,8 +183,8 @@ def test_moment_matching_does_not_see_that_data_are_a_mixture():
 def test_gmmn_bandwidths_are_variances_on_natural_units(bounded):
     shape = (1, 2, 2) if bounded else (4,)
     game = build("gmmn", shape, bandwidths=[2.0, 5.0])
-    x, fake = torch.full((3, *shape), -1.0), torch.full((3, *shape), 1.0)
-    squared = 4 if bounded else 16  # pixels go from 0 to 1
+    x, fake = torch.full((3, *shape), -1.0), torch.full((3, *shape), 0.5)
+    squared = 4 * 0.75**2 if bounded else 4 * 1.5**2  # pixels go from 0 to 1
     expected = sum(2 - 2 * math.exp(-squared / (2 * sigma)) for sigma in (2, 5))
     assert game.generator_loss(x, {"fake": fake}).item() == pytest.approx(math.sqrt(expected), rel=1e-5)
 
