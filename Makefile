@@ -15,7 +15,7 @@ LIMIT ?= 540
 # Of `make results`.
 WORKERS ?= 1
 
-.PHONY: demo results test test-all lint bench bench-check bench-history bench-site gpu
+.PHONY: demo results test test-all mutants lint bench bench-check bench-history bench-site gpu
 
 demo: .venv/installed
 	$(BIN)/ganbench run --suite digits --models $(MODELS) --seeds $(SEEDS) --metric $(METRICS)
@@ -28,6 +28,9 @@ test: .venv/installed
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -n 2 -q --dist worksteal -m ""
+
+mutants: .venv/installed
+	$(BIN)/python -m tests.mutate
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganbench import registry
 from ganbench.errors import UserError
+from ganbench.game.contract import DataSpec
 from ganbench.losses.adversarial import gan_generator_maximum_likelihood
 from ganbench.losses.ratios import RATIO_LOSSES, RatioLoss, log_softplus, reverse_kl, ulsif
 
@@ -109,6 +111,22 @@ def test_gradients_of_the_generator_costs_are_those_of_divergences():
     # and the functions average exactly that
     assert reverse_kl(TRUTH).item() == pytest.approx(-TRUTH.mean().item(), rel=1e-14)
     assert gan_generator_maximum_likelihood(TRUTH).item() == pytest.approx(-TRUTH.exp().mean().item(), rel=1e-14)
+
+
+# ---------------------------------------------------------------- the game
+
+
+@pytest.mark.parametrize("name", RATIO_LOSSES)
+def test_both_players_see_the_log_ratio_of_data_over_fakes(name):
+    model = registry.models.get(f"ratio-{name}")
+    settings = model.settings({"kind": "mlp", "generator": [5], "critic": [5], "generator_norm": "none"})
+    game = model.build(DataSpec("plane", (2,), 0, torch.zeros(2)), settings, 0).double()
+    x, fake = torch.randn(2, 9, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    link = torch.nn.functional.softplus if name == "lsif" else torch.exp
+    real, made = link(game.R(x)).log(), link(game.R(fake)).log()
+    expected = RATIO_LOSSES[name].real(real).mean() + RATIO_LOSSES[name].fake(made).mean()
+    assert game.ratio_loss(x, {"fake": fake}).item() == pytest.approx(expected.item(), rel=1e-9)
+    assert game.generator_loss(x, {"fake": fake}).item() == pytest.approx(-made.mean().item(), rel=1e-9)
 
 
 # ---------------------------------------------------------------- one-dimensional Gaussians

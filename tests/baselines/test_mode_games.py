@@ -221,13 +221,15 @@ def test_veegan_settings():
 
 
 @pytest.mark.parametrize("name", ["gan", "dcgan-torch", "pacgan-2"])
-def test_targets_of_the_discriminator(name):
+def test_targets_of_both_players(name):
     game = build(name, IMAGES, CONV, real_target=0.9, fake_target=0.05, **{"backbone.width": 4})
     x, noise = inputs(game)
     pack = getattr(game, "pack", lambda images: images)
     real, fake = game.D(pack(x)), game.D(pack(noise["fake"]))
     expected = cross_entropy(real, torch.full_like(real, 0.9)) + cross_entropy(fake, torch.full_like(fake, 0.05))
     assert game.discriminator_loss(x, noise).item() == pytest.approx(expected.item() / 2, rel=1e-12)
+    cost = cross_entropy(fake, torch.ones_like(fake)).item()  # the generator's target stays 1
+    assert game.generator_loss(x, noise).item() == pytest.approx(cost, rel=1e-12)
     with pytest.raises(UserError, match="real_target"):
         build(name, IMAGES, CONV, real_target=1.1)
 

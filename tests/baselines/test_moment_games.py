@@ -183,8 +183,8 @@ def test_moment_matching_does_not_see_that_data_are_a_mixture():
 def test_gmmn_bandwidths_are_variances_on_natural_units(bounded):
     shape = (1, 2, 2) if bounded else (4,)
     game = build("gmmn", shape, bandwidths=[2.0, 5.0])
-    x, fake = torch.full((3, *shape), -1.0), torch.full((3, *shape), 1.0)
-    squared = 4 if bounded else 16  # pixels go from 0 to 1
+    x, fake = torch.full((3, *shape), -1.0), torch.full((3, *shape), 0.5)
+    squared = 4 * 0.75**2 if bounded else 4 * 1.5**2  # pixels go from 0 to 1
     expected = sum(2 - 2 * math.exp(-squared / (2 * sigma)) for sigma in (2, 5))
     assert game.generator_loss(x, {"fake": fake}).item() == pytest.approx(math.sqrt(expected), rel=1e-5)
 
@@ -230,6 +230,14 @@ def test_without_penalties_the_players_want_the_opposite(name, off):
     x, noise = two_modes(20), noise_of(game, 20, seed=1)
     noise |= game.precompute(noise)
     assert game.critic_loss(x, noise).item() == pytest.approx(-game.generator_loss(x, noise).item(), rel=1e-5)
+
+
+def test_mmd_gan_reconstructs_data_and_fakes():
+    game = build("mmd-gan", (2,), reconstruction=3.0).double()
+    x, fake = two_modes(7).double(), normal(7, 2, 4)
+    both = game.critic_loss(x, {"fake": fake}) + game.generator_loss(x, {"fake": fake})
+    errors = [(game.decoder(game.encoder(points)) - points).square().mean() for points in (x, fake)]
+    assert both.item() == pytest.approx(3 * sum(errors).item(), rel=1e-9)
 
 
 def test_the_penalty_is_on_the_slope_of_the_witness():
@@ -320,6 +328,14 @@ def test_gmmn_in_code_space_moves_samples_to_the_data(stripes):
     train(game, stripes, rounds=200, batch=100)
     after = mmd2(unit, pixels, samples(game, 500).flatten(1), unbiased=True)
     assert after < 0.7 * before
+
+
+def test_gmmn_in_code_space_compares_codes_between_0_and_1(stripes):
+    game, z = fitted(stripes, epochs=1), torch.rand(200, 10, generator=torch.Generator().manual_seed(0))
+    codes = 1 / (1 + (-game.G(z)).exp())
+    expected = game.discrepancy(game.encode(stripes), codes)
+    assert game.generator_loss(stripes, {"z": z}).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.allclose(game.sample({"z": z}), game.decode(codes), atol=1e-6)
 
 
 def test_published_numbers_are_marked_as_not_ours():
