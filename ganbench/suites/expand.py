@@ -62,7 +62,13 @@ def reaches(key: str, model: str, known: Mapping[str, Any]) -> bool:
 
 def _overrides(assignments: Mapping[str, Any], model: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """Return path -> value as a suite or the user gives it for one model, or by "*" for all that know the path."""
-    return {key.partition(".")[2]: value for key, value in assignments.items() if reaches(key, model, known)}
+    found: dict[str, Any] = {}
+    for key, value in assignments.items():
+        if reaches(key, model, known):
+            path = key.partition(".")[2]
+            found.pop(path, None)  # the later one holds its place: it may be part of what is set in between
+            found[path] = value
+    return found
 
 
 def expand(

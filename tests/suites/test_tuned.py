@@ -58,7 +58,7 @@ def test_what_is_off_is_not_searched_and_clipping_is_where_it_is_on() -> None:
 
 
 def test_every_model_that_learns_has_rates_to_search() -> None:
-    for name in suite_names():
+    for name in ("digits", "clustering", "mixtures", "mnist-labels", "video"):
         suite = read_suite(name)
         for model, [spec] in expand(suite, "quick", seeds=1, dataset=(*suite.datasets, "digits")[0]).items():
             learns = bool(registry.models.get(model).game.players)
@@ -100,7 +100,12 @@ def test_a_model_without_any_value_keeps_its_place_and_its_settings(suite: Path,
     assert "# gan: none of 1 trials has a value" in (tmp_path / "tiny-tuned.toml").read_text()
 
 
-@pytest.mark.parametrize("name", suite_names())
+# Settings of all models that have them, whole optimisers, and settings of budgets; the other suites have fewer kinds.
+MANY_SETTINGS = ("digits", "mixtures", "stacked-mnist")
+SUITES = [pytest.param(s, marks=[] if s in MANY_SETTINGS else [pytest.mark.nightly]) for s in suite_names()]
+
+
+@pytest.mark.parametrize("name", SUITES)
 def test_every_suite_can_be_tuned_and_no_budget_of_it_undoes_the_choice(name: str, tmp_path: Path) -> None:
     """Of one model alone, too: settings of all models that have them must not miss the others."""
     suite = read_suite(name)
