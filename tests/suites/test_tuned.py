@@ -100,7 +100,7 @@ def test_a_model_without_any_value_keeps_its_place_and_its_settings(suite: Path,
     assert "# gan: none of 1 trials has a value" in (tmp_path / "tiny-tuned.toml").read_text()
 
 
-# Settings of all models that have them, whole optimisers, and settings of budgets; the other suites have fewer kinds.
+# Settings of all models that have them, whole optimisers, settings of budgets: the other suites have fewer kinds.
 MANY_SETTINGS = ("digits", "mixtures", "stacked-mnist")
 SUITES = [pytest.param(s, marks=[] if s in MANY_SETTINGS else [pytest.mark.nightly]) for s in suite_names()]
 
