@@ -121,11 +121,11 @@ def write_whole(path: Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(folder: Path) -> None:
-    """Make a folder; UserError if no file can be written there."""
+def check_writable(folder: Path, option: str = "--out") -> None:
+    """Make the folder that an option names; UserError if no file can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(f"--out {folder} cannot be written ({error.strerror}); give another folder") from None
+        raise UserError(f"{option} {folder} cannot be written ({error.strerror}); give another folder") from None

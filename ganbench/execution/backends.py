@@ -12,7 +12,7 @@ from ganbench import registry
 from ganbench.errors import UserError, suggest
 from ganbench.execution.cluster import on_cluster
 from ganbench.execution.jobs import Job, Outcome, Tell, try_job
-from ganbench.execution.processes import in_processes
+from ganbench.execution.processes import Item, Result, in_processes
 from ganbench.execution.ray import on_ray
 from ganbench.execution.slurm import on_slurm
 
@@ -67,16 +67,45 @@ def serial(jobs: Sequence[Job], workers: int, tell: Tell) -> list[Outcome]:
 def processes(jobs: Sequence[Job], workers: int, tell: Tell) -> list[Outcome]:
     """Run the jobs in processes of this machine, which share out its cores and the memory of a GPU."""
     order = sorted(range(len(jobs)), key=lambda place: -jobs[place].steps)  # a long one begun last ends alone
-    outcomes = in_processes(
+    outcomes = share_out(
         try_job,
         [jobs[place] for place in order],
         workers,
         tell,
-        lost=lambda job, cause: Outcome(job.model, error=f"{cause}; run the same command again to go on"),
-        prepare=partial(_prepare, jobs[0].plugins, jobs[0].device, workers),
-        environment={"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // workers))},
+        lost=lambda job, cause: Outcome(job.model, error=cause),
+        plugins=jobs[0].plugins,
+        device=jobs[0].device,
     )
     return [outcome for _, outcome in sorted(zip(order, outcomes, strict=True), key=lambda pair: pair[0])]
+
+
+def share_out(
+    run_job: Callable[[Item, Callable[..., None]], Result],
+    items: Sequence[Item],
+    workers: int,
+    tell: Callable[..., None],
+    lost: Callable[[Item, str], Result],
+    plugins: Sequence[str],
+    device: str,
+) -> list[Result]:
+    """Return what becomes of every item in processes that share out this machine's cores and a GPU's memory.
+
+    Args:
+        run_job, items, workers: see `in_processes`.
+        tell: called in this process with each piece of news.
+        lost: gives the result for an item whose process died, from the item and what to tell the user.
+        plugins: files that every process loads first.
+        device: torch device name.
+    """
+    return in_processes(
+        run_job,
+        items,
+        workers,
+        tell,
+        lost=lambda item, cause: lost(item, f"{cause}; run the same command again to go on"),
+        prepare=partial(_prepare, plugins, device, workers),
+        environment={"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // workers))},
+    )
 
 
 def _prepare(plugins: Sequence[str], device: str, workers: int) -> None:

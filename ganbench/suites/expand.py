@@ -54,14 +54,21 @@ def chosen_models(suite: Suite, wanted: Sequence[str] = (), plugins: Sequence[st
     return list(dict.fromkeys(names))
 
 
+def reaches(key: str, model: str, known: Mapping[str, Any]) -> bool:
+    """Tell whether an assignment's key, "model.path" or "*.path", is for a model that has these settings."""
+    name, _, path = key.partition(".")
+    return name == model or (name == "*" and path.partition(".")[0] in known)
+
+
 def _overrides(assignments: Mapping[str, Any], model: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """Return path -> value as a suite or the user gives it for one model, or by "*" for all that know the path."""
-    pairs = (key.partition(".")[::2] for key in assignments)
-    return {
-        path: value
-        for (name, path), value in zip(pairs, assignments.values(), strict=True)
-        if name == model or (name == "*" and path.partition(".")[0] in known)
-    }
+    found: dict[str, Any] = {}
+    for key, value in assignments.items():
+        if reaches(key, model, known):
+            path = key.partition(".")[2]
+            found.pop(path, None)  # the later one holds its place: it may be part of what is set in between
+            found[path] = value
+    return found
 
 
 def expand(

@@ -10,42 +10,34 @@ from ganbench import registry
 from ganbench.records import Choices, Record, Search
 from ganbench.suites.spec import RunSpec
 
+Space = dict[str, tuple[Any, Search | Choices]]
 
-def search_space(spec: RunSpec) -> dict[str, tuple[Any, Search | Choices]]:
-    """Return path -> (value in the run, what may be tried), the value itself included.
 
-    A number at 0 switches its option off and stays so. Steps are searched of all players but the last, and of none
-    that move at once; networks are given.
+def search_space(spec: RunSpec) -> Space:
+    """Return path -> (value in the run, what may be tried, that value included); {} if nothing is declared.
+
+    A number at 0 switches its option off and stays so. The last player, by custom the generator, keeps its steps,
+    so that a round is a step of its own; and all do where updates are simultaneous.
     """
     config, players = registry.models.get(spec.model).read(spec.settings)
     found = dict(_declared(config, ""))
     for player in players:
-        found |= dict(_declared(player, f"{player.name}."))
-    if players:
-        fixed = players[-1:] if not config.simultaneous else players
-        for player in fixed:
-            found.pop(f"{player.name}.steps", None)
+        found |= _declared(player, f"{player.name}.")
+    for player in players if config.simultaneous else players[-1:]:
+        del found[f"{player.name}.steps"]
     return found
 
 
 def _declared(record: Record, prefix: str) -> Iterator[tuple[str, tuple[Any, Search | Choices]]]:
-    """Yield path and search of every field of a record, and of the records in it, whose type declares one."""
+    """Yield each field of a record, and of the records in it, whose type declares what to try."""
     hints = get_type_hints(type(record), include_extras=True)
     for field in fields(record):
-        value = getattr(record, field.name)
+        value, path = getattr(record, field.name), prefix + field.name
         if isinstance(value, Record):
-            if field.name != "backbone":
-                yield from _declared(value, f"{prefix}{field.name}.")
-            continue
-        for search in get_args(hints[field.name])[1:]:
+            yield from _declared(value, f"{path}.")
+        for search in get_args(hints[field.name])[1:]:  # of Annotated, what follows the type
             if isinstance(search, Search) and value:
-                wide = replace(search, low=min(search.low, value), high=max(search.high, value))
-                yield f"{prefix}{field.name}", (value, wide)
+                yield path, (value, replace(search, low=min(search.low, value), high=max(search.high, value)))
             elif isinstance(search, Choices):
-                values = tuple(dict.fromkeys((value, *search.values)))
-                yield f"{prefix}{field.name}", (_plain(value), Choices(tuple(map(_plain, values))))
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting as suite files hold it."""
-    return list(value) if isinstance(value, tuple) else value
+                plain = [list(one) if isinstance(one, tuple) else one for one in (value, *search.values)]
+                yield path, (plain[0], Choices(tuple(one for i, one in enumerate(plain) if one not in plain[:i])))

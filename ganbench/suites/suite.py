@@ -89,23 +89,18 @@ def suite_names() -> list[str]:
     return sorted(suite_files())
 
 
-def suite_file(name: str) -> Path:
-    """Return the file of a suite by name, or a path that ends in .toml; UserError if there is none."""
+def read_suite(name: str) -> Suite:
+    """Return a suite by name, or from a path that ends in .toml; UserError if unknown or malformed."""
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
             names = ", ".join(suite_names())
             raise UserError(f"suite file '{name}' does not exist; give a path or one of {names}")
-        return path
-    known = suite_files()
-    if name not in known:
-        raise suggest("suite", name, sorted(known))
-    return known[name]
-
-
-def read_suite(name: str) -> Suite:
-    """Return a suite by name, or from a path that ends in .toml; UserError if unknown or malformed."""
-    path = suite_file(name)
+    else:
+        known = suite_files()
+        if name not in known:
+            raise suggest("suite", name, sorted(known))
+        path = known[name]
     try:
         return from_json(Suite, tomllib.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:  # not TOML, not text, not a suite; or a date, which JSON lacks

@@ -333,6 +333,18 @@ def test_a_setting_for_all_reaches_those_that_have_it(tmp_path: Path, text: str)
         expand(suite, "quick", ["gan"], assignments=[("*", "decoder", "gaussian")])
 
 
+def test_a_later_setting_wins_over_what_it_is_part_of(tmp_path: Path, text: str) -> None:
+    """Though a setting for all models named the same place before."""
+    lines = """[settings]
+"*.generator.optimiser.lr" = 0.1
+"gan.generator.optimiser" = { kind = "rmsprop", lr = 0.2 }
+"gan.generator.optimiser.lr" = 0.3
+"""
+    settings = expand(made(tmp_path / "s.toml", text + lines), "quick", ["gan"])["gan"][0].settings
+    assert settings["generator"]["optimiser"]["kind"] == "rmsprop"
+    assert settings["generator"]["optimiser"]["lr"] == 0.3
+
+
 def test_snapshots_are_part_of_a_specification(tmp_path: Path, text: str) -> None:
     suite = made(tmp_path / "a.toml", text.replace("samples = 200", "samples = 200\nsnapshots = 4"))
     assert expand(suite, "quick")["gan"][0].snapshots == 4
