@@ -98,7 +98,7 @@ def test_mistake_in_run(
         ),
         (["measure", "none"], "no finished run in none; train some with ganbench run"),
         (["measure"], "Missing argument"),
-        (["publish", "--suite", "digits"], "Missing option '--budget'"),
+        (["publish", "--suite", "digits"], "--suite and --budget go together"),
         (
             ["publish", "--suite", "digits", "--budget", "quick", "--out", "none"],
             "no score rows of suite digits in none",
@@ -425,6 +425,7 @@ def test_published_rows_give_the_same_leaderboard(
         "scores/tiny-v1-quick.csv",
         "leaderboards/tiny-v1-quick.md",
         "leaderboards/tiny-v1-quick.csv",
+        "published.md",
     ]
     settings = sorted((results / "settings" / "tiny-v1-quick").glob("*.json"))
     assert len(settings) == 3 and set(answer.out.split()) == {str(p) for p in settings} | {
