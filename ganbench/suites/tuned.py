@@ -63,7 +63,7 @@ def best(trials: Sequence[Trial]) -> dict[str, Trial]:
 
 def tuned_name(suite: Suite, dataset: str) -> str:
     """Return the name of the suite that tuning makes; the dataset is part of it unless there is no other."""
-    part = "" if suite.datasets == (dataset,) else "-" + re.sub(r"[^a-z0-9._-]+", "-", dataset.lower())
+    part = "" if suite.datasets == (dataset,) else "-" + re.sub(r"[^a-z0-9_-]+", "-", dataset.lower())
     return f"{suite.name}{part}-tuned"
 
 

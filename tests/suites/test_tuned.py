@@ -138,7 +138,7 @@ def test_a_budget_that_would_undo_the_choice_loses_to_it(suite: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     "dataset,name",
-    [("ring", "mixtures-ring-tuned"), ("npz:My data/a.npz", "mixtures-npz-my-data-a.npz-tuned")],
+    [("ring", "mixtures-ring-tuned"), ("npz:My data/a.npz", "mixtures-npz-my-data-a-npz-tuned")],
 )
 def test_the_name_tells_the_dataset_and_is_fit_for_files(dataset: str, name: str, tmp_path: Path) -> None:
     assert written(read_suite("mixtures"), [TRIAL], tmp_path, dataset).name == name
