@@ -58,14 +58,16 @@ class GMVAEExact(Game):
 
     def components(self) -> tuple[Tensor, Tensor]:
         """Return means and log variances of p(z | k), each (K, latent)."""
-        mean, log_variance = self.prior(torch.eye(self.config.clusters).to(self.prior.weight)).chunk(2, dim=1)
+        weight = self.prior.weight
+        marks = torch.eye(self.config.clusters, device=weight.device, dtype=weight.dtype)
+        mean, log_variance = self.prior(marks).chunk(2, dim=1)
         return mean, log_variance
 
     def recognise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and log variances of q(z | x, k) for every k, each (n, K, latent)."""
         count = self.config.clusters
         x = x.flatten(1) if self.dense else x
-        marks = torch.eye(count).to(x).reshape(1, count, count, *[1] * (x.dim() - 2))
+        marks = torch.eye(count, device=x.device, dtype=x.dtype).reshape(1, count, count, *[1] * (x.dim() - 2))
         every = x[:, None].expand(-1, count, *x.shape[1:])
         joined = torch.cat([every, marks.expand(len(x), count, count, *x.shape[2:])], dim=2)
         mean, log_variance = self.encoder(joined.flatten(0, 1)).unflatten(0, (-1, count)).chunk(2, dim=2)

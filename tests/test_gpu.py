@@ -104,9 +104,7 @@ def test_a_wait_is_found_without_a_card() -> None:
 
 
 @pytest.mark.parametrize(("name", "backbone"), cases(TRAINED, chosen=first_of_each_class))
-def test_no_round_waits(name: str, backbone: dict, request: pytest.FixtureRequest) -> None:
-    if name == "gmvae-exact":
-        request.applymarker(pytest.mark.xfail(reason="makes torch.eye on the host"))
+def test_no_round_waits(name: str, backbone: dict) -> None:
     assert checks.wait_of(Case.of(registry.models.get(name), backbone), "cpu", "eager") == ""
 
 

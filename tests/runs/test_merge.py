@@ -12,8 +12,11 @@ from ganbench.runs.merge import merge
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return every file under a folder with its content."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Return every file under a folder with its content, but locks."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        name: path.read_bytes() for name, path in files.items() if not name.startswith(".") and "/." not in name
+    }
 
 
 def test_identical_runs_are_left_out(runs: Path, tmp_path: Path) -> None:
