@@ -21,7 +21,7 @@ from ganbench.suites.suite import read_suite
 
 RESULTS = Path(__file__).parents[2] / "results"
 SCORES = sorted((RESULTS / "scores").glob("*.csv"))
-LEGACY_LINES = 100  # lower it when rows are replaced; the list only shrinks
+LEGACY_LINES = 99  # lower it when rows are replaced; the list only shrinks
 
 
 def committed(scores: Path) -> set[tuple]:
