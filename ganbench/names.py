@@ -7,6 +7,7 @@ import re
 from ganbench.errors import UserError
 
 NAME = "^[a-z0-9][a-z0-9_-]{0,99}$"
+HELD_BACK = "validation:"  # before the name of a dataset: its validation items stand in for the test ones
 
 
 def check_name(kind: str, name: object) -> None:

@@ -18,6 +18,7 @@ from ganbench import registry
 from ganbench.distributions.known import KnownDistribution
 from ganbench.distributions.moving import Moving
 from ganbench.game.contract import DataSpec
+from ganbench.names import HELD_BACK
 from ganbench.records import seed_stream, to_json
 
 SEQUENCES = 1000
@@ -95,7 +96,7 @@ class Dataset:
         """Return the dataset "validation:<name>" without its test items: the validation ones stand in for them."""
         images = self.images | {"test": self.images["validation"]}
         labels = self.labels | ({"test": self.labels["validation"]} if "validation" in self.labels else {})
-        return replace(self, name=f"validation:{self.name}", images=images, labels=labels)
+        return replace(self, name=HELD_BACK + self.name, images=images, labels=labels)
 
     def to(self, device: torch.device | str) -> Dataset:
         """Return the same dataset with images and labels held on a device, in the same dtype."""
@@ -142,7 +143,7 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Da
     UserError, always one line, for an unknown name and for files that are absent or damaged.
     """
     kind, colon, path = name.partition(":")
-    if colon and kind == "validation":
+    if name.startswith(HELD_BACK):
         return load(path, root, download).held_back()
     if colon and kind in ("folder", "frames", "npz"):
         from ganbench.datasets import folder, frames, npz  # here, because they need Dataset

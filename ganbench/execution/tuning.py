@@ -18,6 +18,7 @@ from ganbench.evaluation.measure import find
 from ganbench.execution.backends import share_out
 from ganbench.execution.jobs import choose_device
 from ganbench.execution.suite import run
+from ganbench.names import HELD_BACK
 from ganbench.records import Choices, Search, seed_stream
 from ganbench.suites.expand import chosen_models, expand
 from ganbench.suites.space import search_space
@@ -154,7 +155,7 @@ def _measure(
     rows = run(
         suite,
         models=[model],
-        datasets=[f"validation:{dataset}"],
+        datasets=[HELD_BACK + dataset],
         metrics=[metric],
         settings={f"{model}.{path}": value for path, value in settings.items()},
         **options,

@@ -15,6 +15,7 @@ from ganbench import datasets
 from ganbench.errors import UserError
 from ganbench.execution import tuning
 from ganbench.execution.tuning import models_to_tune, tune
+from ganbench.reporting.publish import publish_rows
 from ganbench.suites.expand import expand
 from ganbench.suites.space import search_space
 from ganbench.suites.suite import read_suite
@@ -85,6 +86,13 @@ def test_the_runs_of_a_trial_are_none_of_the_table(suite: Path, finished: Path, 
     [trial] = (tmp_path / "tiny" / "vae").glob("*/log.csv")
     logs = [path.read_text() for path in (finished / "tiny" / "vae").glob("*/log.csv")]
     assert len(logs) == 2 and trial.read_text() not in logs  # other random streams though seed 0 is among them
+
+
+def test_no_trial_is_published(suite: Path, tmp_path: Path) -> None:
+    search(suite, tmp_path / "runs", ("gan",), 1)
+    assert list((tmp_path / "runs").glob("*/gan/*/scores.csv"))  # with the suite's own settings and today's code
+    with pytest.raises(UserError, match="has the suite's settings and today's code"):
+        publish_rows(read_suite(str(suite)), "quick", tmp_path / "runs", tmp_path / "results")
 
 
 def test_the_worst_is_what_diverges(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
